@@ -5,7 +5,7 @@
 //! that may still be corrected, and predictions whose silence means something. Each of these is bounded, and thinned by
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -137,8 +137,6 @@ pub(crate) struct State {
     pub(crate) pairs: HashMap<Key, Pair>,
     pub(crate) pair_order: VecDeque<(Timestamp, Key)>,
     pub(crate) awaiting: Rows,
-    /// Predictions that wait here, of which a value was refused since it lies beyond the figure's bounds.
-    outside: HashSet<(u32, u64)>,
     pub(crate) issued: Issued,
     counts: FeedbackCounts,
     ages: Ages,
@@ -235,11 +233,11 @@ pub(crate) const TRUTH: u8 = 0;
 /// The figure "an outcome of this unit counts", by the row of the unit's first.
 const UNIT: u8 = u8::MAX;
 
+/// The figure "a value was refused, since it lies beyond the bounds of the figure whose silence means something".
+const OUTSIDE: u8 = u8::MAX - 1;
+
 /// The most bytes that outcomes that may be corrected take beside their rows: lists of relevant items.
 const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
-
-/// Predictions of which a value was refused, that are remembered while they wait: some 2 MB. Of more the silence counts as said.
-const OUTSIDE_MAX: usize = 65_536;
 
 /// Exposures that outcomes can still be joined to.
 const INTAKES_MAX: usize = 4_096;
@@ -415,11 +413,9 @@ impl Joins {
             Err(refusal) => {
                 if let (FeedbackRefusal::OutOfBounds, Actual::Kpi { name, .. }) = (refusal, &outcome.actual) {
                     self.count_outside(state, &body, name);
-                    // It was said, so it is no silence.
-                    if let (Some(row), true) = (body.row, state.outside.len() < OUTSIDE_MAX)
-                        && self.is_assumed_of(name)
-                    {
-                        state.outside.insert((body.exposure, row));
+                    // It was said, so it is no silence. Marked as outcomes are, so that a later life of the handle knows it too.
+                    if let Some(row) = body.row.filter(|_| self.is_assumed_of(name)) {
+                        state.mark(PageKey::of(body.exposure, OUTSIDE, row), row, body.at);
                     }
                 }
                 return FeedbackOutcome::Refused(refusal);
@@ -786,7 +782,8 @@ impl Joins {
         state.forget(now, &self.limits);
         state.issued.add(issued, now, self.limits.horizon);
 
-        let figures = 1 + self.kpis.len();
+        let assumed = self.assumption.as_ref().map(|assumption| &assumption.actual);
+        let figures = 1 + self.kpis.len() + usize::from(matches!(assumed, Some(Actual::Kpi { .. })));
         let capacity = ((self.limits.bitmap_bytes_max as u64).saturating_mul(8) / figures as u64).max(1);
         let mut thinning = thinning_for(state.issued.total(), capacity);
         if self.assumption.is_some() {
@@ -802,10 +799,6 @@ impl Joins {
     fn assume(&self, state: &mut State, now: Timestamp) {
         let Some(Assumption { after, actual }) = &self.assumption else { return };
         let Ok(figure) = self.figure_of(actual) else { return };
-        if state.awaiting.len() == 0 && state.outside.len() > OUTSIDE_MAX / 2 {
-            // Of what waited, and was let go of otherwise.
-            state.outside.clear();
-        }
         let is_due = |awaited: &Awaited| now.since(awaited.at) >= *after;
         while state.awaiting.front().is_some_and(is_due) {
             let Some(awaited) = state.awaiting.pop_front() else { return };
@@ -831,8 +824,8 @@ impl Joins {
                 kept,
                 segment,
             };
-            let outside = state.outside.remove(&(exposure, row));
-            let silent = !outside && !state.is_marked(PageKey::of(exposure, figure, row), row);
+            let said = |figure| state.is_marked(PageKey::of(exposure, figure, row), row);
+            let silent = !said(figure) && !said(OUTSIDE);
             if silent && self.count(state, &body, row, figure, actual, (now, now)) == FeedbackOutcome::Counted
             {
                 state.counts.assumed += 1;

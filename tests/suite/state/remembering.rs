@@ -14,7 +14,8 @@ use switchback::state::{StateError, history};
 use switchback::status::{look, release};
 use switchback::testing::{Faults, Scripted};
 use switchback::{
-    BuildError, Builder, Clock, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step, guard,
+    BuildError, Builder, Clock, Kpi, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step,
+    Task, Truth, guard,
 };
 
 use crate::common::*;
@@ -1080,4 +1081,86 @@ fn a_take_over_that_cannot_be_written_down_exposes_nothing() {
     rollout.resume().unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.1));
     assert_eq!(second.status().durable, Some(true));
+}
+
+/// Bug: a value that was refused, since it lay beyond its figure's bounds, was counted as silence where the process had ended meanwhile. Cause:
+/// that something had been said was known to the process alone. Fix: it is marked and written down as outcomes are.
+#[test]
+fn a_value_that_was_refused_before_a_start_is_no_silence_after_it() {
+    for crashes in [false, true] {
+        let (clock, folder) = (clock(), Folder::new());
+        let start = || {
+            let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
+            remembering(&clock, &folder.0)
+                .task(task.kpi(Kpi::bounded("basket", 0.0, 200.0).unwrap()))
+                .labels(Labels::at_random().assumed_after(seconds(30), Outcome::kpi("basket", 0.0)))
+                .build()
+                .unwrap()
+        };
+        let service = start();
+        let answers = ask(&service, 100);
+        tick(&service, &clock);
+        service.checkpoint().unwrap();
+        for (number, answer) in answers.iter().enumerate().filter(|(number, _)| number % 2 == 0) {
+            let worth = if number % 4 == 0 { 100.0 } else { 250.0 };
+            service.feedback(answer.id(), Outcome::kpi("basket", worth));
+        }
+        service.checkpoint().unwrap();
+        if crashes {
+            crash(service)
+        } else {
+            end(service)
+        }
+
+        let service = start();
+        for _ in 0..40 {
+            tick(&service, &clock);
+        }
+        // 25 are known, and 25 more were said something of.
+        assert_eq!(service.status().feedback.assumed, 50, "crashes: {crashes}");
+    }
+}
+
+/// What lay beyond the bounds of a figure before a start promotes nothing by it after one.
+#[test]
+fn values_beyond_their_bounds_stand_in_the_way_after_a_start_too() {
+    for is_outside in [false, true] {
+        let (clock, folder) = (clock(), Folder::new());
+        let start = || {
+            let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
+            remembering(&clock, &folder.0)
+                .task(task.kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap()))
+                .build()
+                .unwrap()
+        };
+        let rate = |service: &Service, rating: f64| {
+            for answer in ask(service, 100) {
+                service.feedback(answer.id(), Outcome::kpi("rating", rating));
+            }
+            tick(service, &clock);
+        };
+        let service = start();
+        let rule = guard::kpi("rating").at_most_below_live(0.5);
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(rule);
+        rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+        rate(&service, if is_outside { 9.0 } else { 3.0 });
+        end(service);
+
+        let service = start();
+        for _ in 0..40 {
+            rate(&service, 3.0);
+        }
+        let status = service.status();
+        let told = format!("{:?}", rollout_of(&status, "v2"));
+        assert_eq!(status.live == "v2", !is_outside, "{told}");
+        assert_eq!(told.contains("lay outside of the bounds"), is_outside, "{told}");
+    }
+}
+
+/// The rollout of a version, while it runs or is remembered.
+fn rollout_of<'a>(
+    status: &'a switchback::status::Status,
+    version: &str,
+) -> Option<&'a switchback::status::RolloutStatus> {
+    status.rollouts.iter().find(|rollout| rollout.version == *version)
 }
