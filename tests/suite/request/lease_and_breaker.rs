@@ -162,6 +162,31 @@ fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
     assert_eq!(opened(&service), 1);
 }
 
+/// Bug: a candidate that had tripped as live turned bad was stopped, since "units do not come in the shares in which traffic was split". Cause:
+/// from its last failure until the tick what was its own was evidence of nothing, and live's requests of the same moments counted. Fix: one
+/// that has tripped is asked nothing, and live is no control of it.
+#[test]
+fn what_live_answers_after_a_candidate_has_tripped_is_no_control_of_it() {
+    let (service, rollout, script, clock) = beside_a_live_that_breaks();
+    ask(&service, 100);
+    tick(&service, &clock);
+    let before = script.calls();
+    script.fail();
+    (0..6).for_each(|_| drop(ask(&service, 100)));
+    assert_eq!(script.calls() - before, 5, "and then it is asked no more");
+    (0..100).for_each(|_| drop(service.predict(&1_000.0)));
+    tick(&service, &clock);
+    assert!(rollout.status().unwrap().withheld);
+    script.behave();
+    for _ in 0..40 {
+        ask(&service, 10);
+        tick(&service, &clock);
+    }
+    let told = names(&service.events());
+    assert!(told.contains(&"circuit_closed".to_owned()) && !told.contains(&"held".to_owned()), "{told:?}");
+    assert_eq!(rollout.phase(), Phase::Canary);
+}
+
 /// What live fails on all the time the breaker knows: it takes more failures in a row, and those condemn.
 #[test]
 fn beside_a_live_that_always_fails_now_and_then_a_candidate_that_fails_outright_is_taken_off() {
