@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use switchback::model::ModelError;
 use switchback::model::{Identity, LoadError};
-use switchback::options::{Retention, Shadowing, Tiers};
+use switchback::model::{InputError, ModelError};
+use switchback::options::{Inputs, Limits, Retention, Shadowing, Tiers};
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
 use switchback::{Model, ModelHandle, closure, guard};
 use tracing::field::{Field, Visit};
@@ -239,6 +240,51 @@ fn a_pause_by_nobody_who_is_named_is_a_warning() {
         let logged = log.logged.lock();
         let paused = logged.iter().filter(|one| field(one, "event") == Some("paused"));
         assert_eq!(paused.map(|one| one.0).collect::<Vec<_>>(), [Level::INFO, Level::WARN]);
+    });
+}
+
+/// Bug: a thread that was given up, and a pipeline that does not fit its own model, were logged at INFO, where nobody looks. Cause: neither had
+/// a level of its own. Fix: both are warnings.
+#[test]
+fn a_thread_that_is_given_up_and_a_pipeline_that_does_not_fit_are_warnings() {
+    let log = Log::default();
+    logged_by(&log, || {
+        let level = |name: &str| {
+            let logged = log.logged.lock();
+            logged.iter().find(|one| field(one, "event") == Some(name)).map(|(level, _)| *level)
+        };
+        let clock = clock();
+        let deadline = Duration::from_millis(50);
+        let limits = Limits::new().candidate_deadline(deadline).candidates_beside(true);
+        let built =
+            builder(&clock).live("v1", says("one", 0.1)).inputs(Inputs::new().copied()).limits(limits);
+        let service = built.build().unwrap();
+        let (leave, may_leave) = std::sync::mpsc::channel::<()>();
+        let (may_leave, is_inside) = (Mutex::new(may_leave), Arc::new(AtomicBool::new(false)));
+        let inside = Arc::clone(&is_inside);
+        let hangs = closure("two@1", move |_: &f64| {
+            inside.store(true, Ordering::SeqCst);
+            let _ = may_leave.lock().recv();
+            Ok(0.9)
+        });
+        service.stage("v2", hangs).unwrap().canary(1.0).unwrap();
+        std::thread::scope(|scope| {
+            // Within, so that a test which fails lets it go.
+            let leave = leave;
+            scope.spawn(|| service.predict(&0.5).unwrap());
+            wait_until("it hangs", || is_inside.load(Ordering::SeqCst));
+            clock.advance(seconds(1));
+            service.tick();
+            drop(leave);
+        });
+        assert_eq!(level("thread_abandoned"), Some(Level::WARN), "{:#?}", log.logged.lock());
+
+        let cause = Box::new(InputError::Refused { reason: "no input of that name".into() });
+        let misfit = move |_: &f64| Err::<f64, _>(ModelError::Signature { cause: cause.clone() });
+        let service = builder(&clock).live("v1", closure("one@1", misfit)).build().unwrap();
+        service.predict(&0.5).unwrap_err();
+        service.tick();
+        assert_eq!(level("pipeline_misfit"), Some(Level::WARN), "{:#?}", log.logged.lock());
     });
 }
 
