@@ -80,7 +80,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     configured: Option<(Told, Retention)>,
     keeping: Keeping<I, O>,
     drift: Option<Drift>,
-    /// The drift section of a file, whatever the code says before or after.
+    /// The drift section of a file, for what the code says before; applied when all of that is known.
     #[cfg(all(feature = "config", feature = "drift"))]
     drift_told: Option<super::config::Drift>,
     threads: Threads,
@@ -292,8 +292,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Applies what a file says of this handle: of each group of options it changes the fields that it names, and
     /// leaves the others as they are. A group that is given in code after it, as by [`labels`](Self::labels), replaces
-    /// what the file said of that group; what it says of drift holds whenever `Builder::drift` is called. See
-    /// [`config`](crate::config).
+    /// what the file said of that group. See [`config`](crate::config).
     ///
     /// # Errors
     ///

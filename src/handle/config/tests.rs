@@ -305,6 +305,28 @@ fn what_a_file_says_of_a_group_leaves_the_rest_of_it() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+/// Bug: what code said of drift after `configure` was overruled by the file, unlike every other group. Cause: what the file says was applied
+/// when the handle was built, whatever had been said since. Fix: code that says something of drift after the file replaces what that said.
+#[cfg(feature = "drift")]
+#[test]
+fn what_code_says_of_drift_after_the_file_replaces_what_the_file_said() {
+    use crate::drift::Drift;
+    use crate::options::Threads;
+    let config = of_json(&json!({ "name": "late", "drift": { "sample": "10 %" } })).unwrap();
+    let counted = |late: Handle| {
+        let late = late.seed(7).threads(Threads::manual()).build().unwrap();
+        (0..1_000).for_each(|_| drop(late.predict(&0.5)));
+        late.tick();
+        late.drift().unwrap().counted
+    };
+    let all = || Drift::new().sample(1.0);
+    assert_eq!(counted(late().configure(&config).unwrap().drift(all())), 1_000);
+    for by_the_file in [late().configure(&config).unwrap(), late().drift(all()).configure(&config).unwrap()] {
+        let counted = counted(by_the_file);
+        assert!((50..200).contains(&counted), "{counted}");
+    }
+}
+
 #[test]
 fn a_secret_is_read_where_the_file_says_that_it_is() {
     let at = |secret: Json| of_json(&json!({ "name": "late", "secret": secret })).unwrap();
