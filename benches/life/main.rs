@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench life` runs each cell of the matrix 400 times, which takes hours; `-- --quick` runs a few of them 20 times,
 //! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --part matrix`, `pairs` (of circumstances that meet; `--pairs N`
-//! of them, drawn), `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
+//! of them, drawn), `watch` (of equal ones after their promotion), `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
 //! another number of threads than 2. Everything follows from the seeds.
 //!
 //! Equal versions must be taken back, and versions at their margin be taken back or promoted, no more often than is claimed. A cell
@@ -41,7 +41,9 @@ fn main() -> Outcome {
     // Of the pairs a hundred are as many as the matrix can wait for.
     let pairs = matrix::pairs(if quick() { 2 } else { asked.pairs });
     let pairs = pairs.into_iter().filter(|life| part("pairs") && wanted(life));
-    let lives: Vec<Life> = lives.into_iter().chain(pairs).collect();
+    let watched = matrix::watched().into_iter().filter(|life| part("watch") && wanted(life));
+    let watched = watched.take(if quick() && asked.cell.is_empty() { 2 } else { usize::MAX });
+    let lives: Vec<Life> = lives.into_iter().chain(pairs).chain(watched).collect();
     let cells = measure(&lives, asked.runs, asked.threads);
     let power = Power::measure(asked.runs.min(200), asked.threads, |life| {
         part("power")
@@ -103,7 +105,7 @@ fn main() -> Outcome {
 struct Asked {
     /// What the names of cells must contain.
     cell: String,
-    /// `matrix`, `pairs`, `power`, `planner` or `onset`; all of them where it is empty.
+    /// `matrix`, `pairs`, `watch`, `power`, `planner` or `onset`; all of them where it is empty.
     part: String,
     /// Pairs of circumstances.
     pairs: usize,

@@ -49,6 +49,26 @@ pub(crate) fn pairs(count: usize) -> Vec<Life> {
     drawn.into_iter().take(count).flat_map(both).collect()
 }
 
+/// Equal ones that are watched after their promotion.
+pub(crate) fn watched() -> Vec<Life> {
+    use Circumstance as C;
+    let mut lives = Vec::new();
+    for figure in Figure::ALL {
+        for routing in [Routing::Canary, Routing::Ramp, Routing::Keyed(Sessions::Ten), Routing::Batch] {
+            let all = matches!(routing, Routing::Canary | Routing::Ramp);
+            for circumstance in C::ALL {
+                // A new live that stalls is worse, and of several one alone becomes live.
+                let is_alike = !matches!(circumstance, C::CandidateStalls | C::SeveralCandidates);
+                let of_interest = all || matches!(circumstance, C::Quiet | C::SharedOutage | C::Diurnal);
+                if is_alike && of_interest && circumstance.concerns(figure, routing) {
+                    lives.push(Life::new(figure, routing, circumstance).watched());
+                }
+            }
+        }
+    }
+    lives
+}
+
 /// The same draw for the same name, wherever it is made (FNV-1a).
 fn hashed(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +153,22 @@ pub(crate) struct GuardTest {
 pub(crate) struct Watch {
     pub(crate) detector: RateDetector,
     pub(crate) seen: Events,
+    /// When it was last told that the figure has risen, where nobody can look whose doing it is.
+    pub(crate) told: Option<Timestamp>,
+}
+
+impl Watch {
+    /// How long what was told is not told again: in an outage a figure has risen at every tick.
+    const TOLD_FOR: Duration = Duration::from_secs(600);
+
+    /// Whether it is to be told, at this moment, that the figure has risen.
+    pub(crate) fn is_news(&mut self, now: Timestamp) -> bool {
+        let is_news = self.told.is_none_or(|told| now.since(told) >= Self::TOLD_FOR);
+        if is_news {
+            self.told = Some(now);
+        }
+        is_news
+    }
 }
 
 /// Predictions that a version answered, newest last, so that they can be made again where it was taken back.
@@ -316,6 +333,7 @@ impl Attempt {
             test.watch = reference.map(|reference| Watch {
                 detector: RateDetector::nearest(reference, run_length),
                 seen: Events::default(),
+                told: None,
             });
         }
     }

@@ -98,6 +98,8 @@ pub(crate) struct Control {
     /// It has been told that the lease has run out.
     lapse_told: bool,
     pub(crate) live_lately: LiveLately,
+    /// The same of the version before a live that is watched, which is asked what that has failed on.
+    pub(crate) before_lately: LiveLately,
     /// Records of decisions, oldest first.
     pub(crate) decisions: VecDeque<Arc<Decision>>,
     /// Decisions so far.
@@ -168,6 +170,7 @@ impl Control {
             ready_before: None,
             lapse_told: false,
             live_lately: LiveLately::default(),
+            before_lately: LiveLately::default(),
             decisions: VecDeque::new(),
             decided: 0,
             keyed: false,

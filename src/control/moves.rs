@@ -197,11 +197,14 @@ impl Control {
         self.trim_retained(desk.now);
     }
 
-    /// The watch over a new live begins with fresh figures: what was exposed before is evidence in it no more.
+    /// The watch over a new live begins with fresh figures: what was exposed before is evidence in it no more, be it the
+    /// candidate's or its control's, of which labels come yet.
     pub(super) fn watch_afresh(&mut self, number: u32) {
+        for counter in &mut self.counters {
+            counter.feeds.evidence.retain(|feed| feed.attempt != number);
+        }
         for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
             counter.feeds.attempt = None;
-            counter.feeds.evidence.clear();
             if let Some(exposure) = &counter.exposure {
                 exposure.close();
             }

@@ -438,7 +438,7 @@ impl GuardTest {
                 let resumed = RateDetector::resume(state);
                 let detector =
                     resumed.unwrap_or_else(|_| RateDetector::nearest(state.reference, state.run_length));
-                Watch { detector, seen: *seen }
+                Watch { detector, seen: *seen, told: None }
             });
     }
 }

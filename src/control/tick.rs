@@ -309,12 +309,16 @@ impl Control {
     /// in the scratch tally.
     fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
         let of_live = self.lifetime(self.live.id).is_some_and(|arm| counter.feeds.arms.contains(&arm));
+        let of_before = self.before_watched().is_some_and(|arm| counter.feeds.arms.contains(&arm));
         let (delta, _) = &mut self.scratch;
         let collection = counter.intake.drain(delta, now, counter.retired.is_none());
         if !delta.is_empty() {
             self.requests += delta.answered_for_callers();
             if of_live {
                 self.live_lately.see(delta);
+            }
+            if of_before {
+                self.before_lately.see(delta);
             }
             for feed in &counter.feeds.arms {
                 if let Some(arm) = self.arms.get_mut(feed) {
@@ -446,8 +450,8 @@ impl Control {
         if let Some(attempt) = baking.filter(|attempt| attempt.state.sample == Share::NONE) {
             let version = attempt.version;
             for place in attempt.watch() {
-                let Some(guarded) = attempt.guards.get(place) else { continue };
-                let Some(test) = &guarded.test else { continue };
+                let Some(guarded) = attempt.guards.get_mut(place) else { continue };
+                let Some(test) = &mut guarded.test else { continue };
                 let wakes = self.settings.shadowing
                     && test.design.can_be_paired()
                     && attempt.bake.wake != Share::NONE;
@@ -457,6 +461,9 @@ impl Control {
                     // What is usual desk.now is what comes from here on.
                     Arc::make_mut(&mut attempt.ledger).begin_era();
                     changed = true;
+                }
+                if !wakes && !test.watch.as_mut().is_none_or(|watch| watch.is_news(desk.now)) {
+                    continue;
                 }
                 events.push(EventKind::Suspected {
                     version,

@@ -23,17 +23,26 @@ impl Control {
         let rate = usual.max(self.live_lately.rate());
         self.live_lately.tell(rate);
         // A live that is watched is held against the version before, which is asked in its place: what it fails on itself excuses nothing.
-        let mut attempts = self.attempts.iter();
-        let watched = attempts.find(|attempt| attempt.state.phase == Phase::Baking);
-        let before = watched.and_then(|watched| self.arms.get(&self.lifetime(watched.previous?)?));
-        let of_before = before.and_then(|arm| arm.total().error_rate().value()).unwrap_or(0.0);
-        let watched = watched.map(|watched| watched.number);
+        let before = self.before_watched().and_then(|arm| self.arms.get(&arm));
+        let usual_before = before.and_then(|arm| arm.total().error_rate().value()).unwrap_or(0.0);
+        let of_before = usual_before.max(self.before_lately.rate());
+        self.before_lately.tell(of_before);
+        let watched = self.watched().map(|watched| watched.number);
         for counter in self.counters.iter().filter(|counter| counter.current && counter.feeds.trips) {
             let is_watched = watched.is_some() && counter.feeds.attempt == watched;
             if let Some(exposure) = &counter.exposure {
                 exposure.live_fails(if is_watched { of_before } else { rate });
             }
         }
+    }
+
+    fn watched(&self) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking)
+    }
+
+    /// The figures of the version before a live that is watched.
+    pub(crate) fn before_watched(&self) -> Option<u32> {
+        self.lifetime(self.watched()?.previous?)
     }
 
     /// Takes off whatever has failed outright, opens the circuit of what failed together with live, and closes those that
@@ -44,14 +53,25 @@ impl Control {
         let numbers = self.attempts.iter().filter(|attempt| attempt.circuit.open_until.is_none());
         let numbers: Vec<u32> =
             numbers.map(|attempt| attempt.number).filter(|number| self.has_tripped(*number)).collect();
-        let shared = self.live_lately.turned_bad();
+        let (of_live, of_before) = (self.live_lately.turned_bad(), self.before_lately.turned_bad());
+        let mut spared = false;
         for number in numbers {
             let now = desk.now;
             let Some(attempt) = self.attempt_mut(number) else { continue };
             let version = attempt.version;
-            let phase = attempt.state.phase;
-            // What live fails on has nothing to do with a pipeline that does not fit its own model.
-            if shared && phase != Phase::Baking && !self.is_misfit(version) {
+            let baking = attempt.state.phase == Phase::Baking;
+            let shared = if baking { of_before } else { of_live };
+            // What another version fails on has nothing to do with a pipeline that does not fit its own model.
+            let shared = shared && !self.is_misfit(version);
+            if shared && baking {
+                // It goes on answering: in its place too there is only one that fails. What was counted is no reason any more.
+                let next = self.next_exposure;
+                let Some(attempt) = self.attempt_mut(number) else { continue };
+                attempt.circuit = Circuit { closed_since: next, ..Circuit::default() };
+                spared = true;
+                continue;
+            }
+            if shared {
                 let Some(attempt) = self.attempt_mut(number) else { continue };
                 let until = now.plus(OPEN);
                 attempt.circuit.open_until = Some(until);
@@ -60,6 +80,10 @@ impl Control {
             }
             self.announcer.announce(now, self.epoch, EventKind::Tripped { version, failures });
             let _ = self.lower(number, Cause::Tripped { failures }, desk);
+        }
+        if spared {
+            // With exposures that have counted nothing yet.
+            self.publish(desk, Vec::new());
         }
         self.revert_misfit(desk);
     }

@@ -143,6 +143,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.tell_of_drift(control, told, now);
             control.tell_of_lapse(now);
             control.live_lately.begin_tick();
+            control.before_lately.begin_tick();
             control.collect(&self.serving.joins, now);
             control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);

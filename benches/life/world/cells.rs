@@ -125,6 +125,8 @@ pub(crate) struct Life {
     pub(crate) candidate: Candidate,
     /// How long it runs at most.
     pub(crate) seconds: u64,
+    /// How long the new live is watched after its promotion, in seconds.
+    pub(crate) watched: u64,
     /// Requests a second, on average.
     pub(crate) traffic: u64,
 }
@@ -133,12 +135,17 @@ impl Life {
     /// Ten thousand requests in two minutes.
     pub(crate) fn new(figure: Figure, routing: Routing, circumstance: Circumstance) -> Self {
         let (candidate, besides) = (Candidate::Equal, None);
-        Self { figure, routing, circumstance, besides, candidate, seconds: 120, traffic: 80 }
+        Self { figure, routing, circumstance, besides, candidate, seconds: 120, watched: 0, traffic: 80 }
     }
 
     pub(crate) fn besides(mut self, circumstance: Circumstance) -> Self {
         self.besides = Some(circumstance);
         self
+    }
+
+    /// Twice as many requests a second for six minutes, of which the new live is watched for what is left once it is promoted.
+    pub(crate) fn watched(self) -> Self {
+        Self { seconds: 360, watched: 360, traffic: 160, ..self }
     }
 
     /// Whether this happens to it.
@@ -182,7 +189,8 @@ impl Life {
         };
         let besides = self.besides.map_or(String::new(), |besides| format!("+{}", besides.name()));
         let circumstances = format!("{}{besides}", self.circumstance.name());
-        format!("{}/{}/{circumstances}/{candidate}", self.figure.name(), self.routing.name())
+        let watched = if self.watched > 0 { "/watched" } else { "" };
+        format!("{}/{}/{circumstances}/{candidate}{watched}", self.figure.name(), self.routing.name())
     }
 
     /// The probability with which it may be taken back, where it is within its margin whatever is counted as what.

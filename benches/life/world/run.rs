@@ -194,10 +194,12 @@ impl Run {
         // Of an equal one it is asked whether it is ever taken back, so it stays for long; of a bad one whether it is ever
         // promoted, so it is looked at as soon and as often as can be.
         let last = match self.life.candidate {
-            Candidate::Equal if !self.at_once => Duration::from_secs(self.life.seconds * 4 / 5),
+            Candidate::Equal if !self.at_once && self.life.watched == 0 => {
+                Duration::from_secs(self.life.seconds * 4 / 5)
+            }
             _ => Duration::ZERO,
         };
-        Plan::new(steps).unwrap().cycle(last).bake(Bake::default())
+        Plan::new(steps).unwrap().cycle(last).bake(Bake::new(Duration::from_secs(self.life.watched)))
     }
 
     pub(super) fn second_now(&self) -> u64 {
@@ -399,7 +401,14 @@ impl Run {
     }
 
     fn verdict(&self) -> Option<Verdict> {
-        Verdict::of(&self.events)
+        let verdict = Verdict::of(&self.events);
+        let watched = self.life.watched > 0 && verdict == Some(Verdict::Promoted);
+        if !watched {
+            return verdict;
+        }
+        let taken_back = |event: &EventKind| matches!(event, EventKind::RolledBack { .. });
+        let over = self.world.second() >= self.life.seconds;
+        if self.events.iter().any(taken_back) { Some(Verdict::TakenBack) } else { verdict.filter(|_| over) }
     }
 
     fn end(mut self, verdict: Option<Verdict>) -> End {

@@ -5,12 +5,13 @@ use std::time::Duration;
 use switchback::guard;
 use switchback::guard::{Rule, RuleError};
 use switchback::options::{Inputs, Labels, Limits, Shadowing};
-use switchback::{Outcome, Phase};
+use switchback::plan::Bake;
+use switchback::{Outcome, Phase, Step};
 
 use super::{by_chance, each_seed};
-use crate::common::builder;
+use crate::common::{builder, plan};
 use crate::world::{
-    Ask, Candidate, Circumstance, Fate, Figure, Life, Reply, Routing, Verdict, Version, World, anybody,
+    Ask, Candidate, Circumstance, End, Fate, Figure, Life, Reply, Routing, Verdict, Version, World, anybody,
     clock, service, untold, version,
 };
 
@@ -143,6 +144,42 @@ fn an_outage_behind_both_versions_promotes_no_shadow_that_fails_too_often() {
     let ends = life.candidate(Candidate::AtTheMargin).runs(1..9);
     let promoted = ends.iter().filter(|end| end.verdict == Verdict::Promoted).count();
     assert!(promoted <= by_chance(8, 0.05), "{promoted} of 8 promoted");
+}
+
+/// Bug: a new live that was watched was taken back and quarantined in half of the outages behind both versions. Cause: its breaker knew how
+/// often the version before had failed while it was live, and not what it fails on now. Fix: what it is asked in the new one's place
+/// counts as well, and where it fails too, failures in a row are no reason. And a figure that has risen was told of at every tick.
+#[test]
+fn an_outage_behind_both_versions_takes_no_watched_live_back() {
+    let life = Life::new(Figure::Error, Routing::Canary, Circumstance::SharedOutage).watched();
+    let ends = life.runs(1..7);
+    let suspected = |end: &End| end.events.iter().filter(|event| event.contains("suspected")).count();
+    for end in &ends {
+        assert_eq!(end.verdict, Verdict::Promoted, "{}: {:?}", end.sentence, end.events);
+        assert!(suspected(end) <= 1, "{:?}", end.events);
+    }
+    assert!(ends.iter().any(|end| suspected(end) == 1), "in none was the outage after the promotion");
+}
+
+/// A new live that fails outright is taken back all the same, at once.
+#[test]
+fn a_watched_live_that_fails_outright_beside_a_version_that_is_well_is_taken_back() {
+    let clock = clock();
+    let live = version("one", &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let candidate = version("two", &clock, |ask: &Ask| {
+        (if ask.second >= 20 { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let mut world = World::new(service(&clock, 1).live("v1", live).build().unwrap(), &clock, 1);
+    let rollout = world.handle.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.1));
+    rollout.run(plan([Step::canary(0.5).unwrap()]).bake(Bake::new(Duration::from_secs(600)))).unwrap();
+    for _ in 0..22 {
+        for _ in 0..100 {
+            let ask = world.ask();
+            assert!(world.handle.predict(&ask).is_ok(), "the version before answers what it fails on");
+        }
+        world.tick();
+    }
+    assert_eq!((world.handle.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
 }
 
 /// Bug: a candidate whose Brier score is .12 beside .10, where .2 is allowed, was taken back by one outage in which both have .40. Cause: over
