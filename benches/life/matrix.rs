@@ -49,6 +49,23 @@ pub(crate) fn pairs(count: usize) -> Vec<Life> {
     drawn.into_iter().take(count).flat_map(both).collect()
 }
 
+/// With limits that hold whatever live does.
+pub(crate) fn absolute() -> Vec<Life> {
+    let mut lives = Vec::new();
+    for figure in Figure::ALL {
+        for routing in Routing::ALL {
+            for circumstance in Circumstance::ALL {
+                let life = Life::new(figure, routing, circumstance);
+                if circumstance.concerns(figure, routing) && is_looked_at(figure, routing, circumstance) {
+                    let both = [Candidate::Equal, Candidate::AtTheMargin];
+                    lives.extend(both.into_iter().filter_map(|how| life.candidate(how).absolute()));
+                }
+            }
+        }
+    }
+    lives
+}
+
 /// Equal ones that are watched after their promotion.
 pub(crate) fn watched() -> Vec<Life> {
     use Circumstance as C;
@@ -61,7 +78,12 @@ pub(crate) fn watched() -> Vec<Life> {
                 let is_alike = !matches!(circumstance, C::CandidateStalls | C::SeveralCandidates);
                 let of_interest = all || matches!(circumstance, C::Quiet | C::SharedOutage | C::Diurnal);
                 if is_alike && of_interest && circumstance.concerns(figure, routing) {
-                    lives.push(Life::new(figure, routing, circumstance).watched());
+                    let life = Life::new(figure, routing, circumstance).watched();
+                    lives.push(life);
+                    // Without a shadow nobody can tell what an outage is, and a limit that holds whatever live does decides.
+                    if routing.shadows() {
+                        lives.extend(life.absolute());
+                    }
                 }
             }
         }

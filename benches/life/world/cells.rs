@@ -1,5 +1,7 @@
 //! The cells of the matrix: what is judged, how traffic goes, what happens to it, and how good the candidate is.
 
+use std::time::Duration;
+
 use switchback::guard;
 use switchback::guard::{Rule, RuleError};
 
@@ -127,6 +129,8 @@ pub(crate) struct Life {
     pub(crate) seconds: u64,
     /// How long the new live is watched after its promotion, in seconds.
     pub(crate) watched: u64,
+    /// The guard has a limit whatever live does: the same where all is quiet.
+    pub(crate) absolute: bool,
     /// Requests a second, on average.
     pub(crate) traffic: u64,
 }
@@ -135,7 +139,8 @@ impl Life {
     /// Ten thousand requests in two minutes.
     pub(crate) fn new(figure: Figure, routing: Routing, circumstance: Circumstance) -> Self {
         let (candidate, besides) = (Candidate::Equal, None);
-        Self { figure, routing, circumstance, besides, candidate, seconds: 120, watched: 0, traffic: 80 }
+        let (seconds, watched, traffic, absolute) = (120, 0, 80, false);
+        Self { figure, routing, circumstance, besides, candidate, seconds, watched, absolute, traffic }
     }
 
     pub(crate) fn besides(mut self, circumstance: Circumstance) -> Self {
@@ -146,6 +151,30 @@ impl Life {
     /// Twice as many requests a second for six minutes, of which the new live is watched for what is left once it is promoted.
     pub(crate) fn watched(self) -> Self {
         Self { seconds: 360, watched: 360, traffic: 160, ..self }
+    }
+
+    /// With a limit whatever live does. Nothing for a figure that has none.
+    pub(crate) fn absolute(self) -> Option<Self> {
+        let has_one = !matches!(self.figure, Figure::Unbounded | Figure::Divergence);
+        has_one.then_some(Self { absolute: true, ..self })
+    }
+
+    pub(crate) fn rule(&self) -> Result<Rule, RuleError> {
+        if !self.absolute {
+            return self.figure.rule();
+        }
+        match self.figure {
+            Figure::Error => guard::error_rate().at_most(0.06),
+            // 1.5 times the p95 of half a millisecond and an exponential one.
+            Figure::Latency => guard::latency(0.95).within(Duration::from_nanos(5_243_598)),
+            Figure::Accuracy => guard::accuracy().at_least(0.8),
+            Figure::Precision => guard::precision().at_least(0.65),
+            Figure::Bounded => guard::kpi("rating").at_least(3.5),
+            Figure::Rate => guard::kpi("purchase").at_least(0.24),
+            Figure::Ranking if self.routing.has_users() => guard::ndcg().at_least(0.22),
+            Figure::Ranking => guard::ndcg().at_least(0.3),
+            Figure::Unbounded | Figure::Divergence => self.figure.rule(),
+        }
     }
 
     /// Whether this happens to it.
@@ -190,7 +219,8 @@ impl Life {
         let besides = self.besides.map_or(String::new(), |besides| format!("+{}", besides.name()));
         let circumstances = format!("{}{besides}", self.circumstance.name());
         let watched = if self.watched > 0 { "/watched" } else { "" };
-        format!("{}/{}/{circumstances}/{candidate}{watched}", self.figure.name(), self.routing.name())
+        let limit = if self.absolute { "-absolute" } else { "" };
+        format!("{}{limit}/{}/{circumstances}/{candidate}{watched}", self.figure.name(), self.routing.name())
     }
 
     /// The probability with which it may be taken back, where it is within its margin whatever is counted as what.
@@ -198,7 +228,9 @@ impl Life {
         let own_failures = self.meets(Circumstance::CandidateStalls)
             && matches!(self.figure, Figure::Latency | Figure::Error)
             && self.candidate != Candidate::Equal;
-        let within = self.candidate.worse() <= 1.0 && !own_failures;
+        // What is at the margin of an absolute limit on average is beyond it by day.
+        let by_day = self.absolute && self.meets(Circumstance::Diurnal) && self.candidate != Candidate::Equal;
+        let within = self.candidate.worse() <= 1.0 && !own_failures && !by_day;
         within.then_some(0.01)
     }
 

@@ -120,7 +120,7 @@ impl Run {
         let several = self.life.meets(Circumstance::SeveralCandidates);
         for (place, name) in NAMES.iter().enumerate().take(if several { 3 } else { 1 }) {
             let version = model(&self.life, place as u64 + 1, &self.clock);
-            let staged = self.world.handle.stage(name, version).unwrap().guard(self.life.figure.rule());
+            let staged = self.world.handle.stage(name, version).unwrap().guard(self.life.rule());
             let plan = self.plan(several);
             match staged.run(plan) {
                 Ok(()) => self.rollouts.push(staged),
