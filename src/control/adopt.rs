@@ -18,13 +18,13 @@ use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::saved::{
     Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedGuard,
-    SavedVersion, owners,
+    SavedRetained, SavedVersion, owners,
 };
 use super::settings::{Retained, Standby, Unavailable};
 use super::table::PAIRS;
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Shift, Timestamp};
-use crate::base::ordered::OrderedMap;
+use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::base::packed::Packed;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
@@ -119,7 +119,12 @@ impl Control {
         if !live_stands {
             let reason = reason(version);
             events.push(EventKind::LiveReplaced { from: version, to: self.live.id, reason: reason.clone() });
-            self.unavailable.push(Unavailable { version, identity, since: desk.now, reason });
+            // Under its name there may be other bytes by now, which are live; a state of an earlier release may have it twice.
+            self.unavailable.retain(|lost| lost.version != version);
+            if !self.is_in_use(version) {
+                let since = desk.now;
+                self.unavailable.push(Unavailable { version, identity, since, taken_back: true, reason });
+            }
         }
         // As many as are retained, the last ones: what is gone for good must not be asked for for ever.
         self.unavailable.sort_by_key(|entry| Reverse(entry.since));
@@ -256,7 +261,10 @@ impl Control {
 
     pub(super) fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>) {
         (self.retained, self.unavailable) = Default::default();
-        for kept in saved.retained.iter().filter(|kept| kept.version.version != self.live.id) {
+        // An earlier release has written names twice, and those of candidates.
+        let on_trial = saved.attempts.iter().map(|attempt| attempt.version.version);
+        let mut names: OrderedSet<VersionId> = on_trial.chain([self.live.id]).collect();
+        for kept in saved.retained.iter().filter(|kept| names.insert(kept.version.version)) {
             let (version, identity) = (kept.version.version, kept.version.identity);
             match start.loaded.get(&version) {
                 Some(loaded) => {
@@ -268,7 +276,8 @@ impl Control {
                 }
                 None => {
                     let reason = start.missing.get(&version).cloned().unwrap_or_default();
-                    self.unavailable.push(Unavailable { version, identity, since: kept.since, reason });
+                    let SavedRetained { since, taken_back, .. } = *kept;
+                    self.unavailable.push(Unavailable { version, identity, since, taken_back, reason });
                 }
             }
         }

@@ -62,7 +62,7 @@ pub(crate) struct Control {
     pub(crate) live: Arc<dyn AnyVersion>,
     pub(crate) live_since: Timestamp,
     pub(crate) retained: VecDeque<Retained>,
-    /// Retained by an earlier life of the handle, and not to be had.
+    /// Retained, and not to be had; no name of a version that is loaded.
     pub(crate) unavailable: Vec<Unavailable>,
     pub(crate) attempts: Vec<Attempt>,
     /// Attempts that are over, oldest first.
@@ -231,8 +231,9 @@ impl Control {
         self.records.get(&version).map(|record| record.lifetime)
     }
 
-    /// Begins to remember a version; one that was remembered under the same name and identity keeps its figures.
+    /// Begins to remember a version that is loaded; one that was remembered under the same name and identity keeps its figures.
     pub(crate) fn remember(&mut self, version: &Known, now: Timestamp) {
+        self.unavailable.retain(|lost| lost.version != version.id);
         let known = self.records.get(&version.id).is_some_and(|record| record.identity == version.identity);
         if !known {
             let lifetime = self.new_arm();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl};
+use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl, SavedRetained};
 use super::settings::Quarantined;
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::share::Share;
@@ -32,7 +32,7 @@ pub struct Look {
     pub live: VersionId,
     /// Since when.
     pub live_since: Timestamp,
-    /// Versions that can be gone back to, the first one first.
+    /// Versions that are kept to be gone back to, the first one first; those that cannot be had at the moment too.
     pub retained: Vec<LookRetained>,
     /// Rollouts that are not over.
     pub rollouts: Vec<LookRollout>,
@@ -53,7 +53,7 @@ pub struct Look {
     pub events: u64,
 }
 
-/// A version that can be gone back to.
+/// A version that is kept to be gone back to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LookRetained {
@@ -61,8 +61,23 @@ pub struct LookRetained {
     pub version: VersionId,
     /// Since when it is retained.
     pub since: Timestamp,
-    /// Whether it was taken back when it was live.
+    /// Whether it was taken back when it was live, or a start had to fall back from it to an older one: a rollback passes it over.
     pub taken_back: bool,
+    /// Why the process cannot go back to it, where it could not be had there; each start asks for it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
+}
+
+impl LookRetained {
+    pub(crate) fn of(kept: &SavedRetained) -> Self {
+        let SavedRetained { version, since, taken_back, unavailable } = kept;
+        Self {
+            version: version.version,
+            since: *since,
+            taken_back: *taken_back,
+            unavailable: unavailable.clone(),
+        }
+    }
 }
 
 /// A rollout that is not over.
@@ -115,11 +130,7 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
     let found = crate::state::found(folder.as_ref())?;
     let Some(state) = &found.state else { return Ok(None) };
     let saved: SavedControl = serde_json::from_slice(state).map_err(StateError::json)?;
-    let retained = saved.retained.iter().map(|kept| LookRetained {
-        version: kept.version.version,
-        since: kept.since,
-        taken_back: kept.taken_back,
-    });
+    let retained = saved.retained.iter().map(LookRetained::of);
     let mut evidence = evidence(&found)?;
     let rollouts = saved.attempts.iter().map(|attempt| {
         let seen = evidence.iter_mut().find(|seen| seen.number == attempt.number);

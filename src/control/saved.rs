@@ -127,7 +127,7 @@ pub(crate) struct SavedVersion {
     pub(crate) identity: Identity,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedRetained {
     #[serde(flatten)]
     pub(crate) version: SavedVersion,
@@ -135,6 +135,9 @@ pub(crate) struct SavedRetained {
     /// It was taken back.
     #[serde(default)]
     pub(crate) taken_back: bool,
+    /// Why it could not be had: for whoever looks on, a start asks for it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unavailable: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -297,17 +300,6 @@ impl Control {
         raising: Vec<u32>,
         at: Timestamp,
     ) -> SavedControl {
-        let loaded = self.retained.iter().map(|kept| SavedRetained {
-            version: of(&kept.version),
-            since: kept.since,
-            taken_back: kept.taken_back,
-        });
-        let unavailable =
-            self.unavailable.iter().map(|Unavailable { version, identity, since, .. }| SavedRetained {
-                version: SavedVersion { version: *version, identity: *identity },
-                since: *since,
-                taken_back: false,
-            });
         SavedControl {
             name: self.settings.name.clone(),
             at,
@@ -318,7 +310,7 @@ impl Control {
             epoch: self.epoch,
             live: of(&self.live),
             live_since: self.live_since,
-            retained: loaded.chain(unavailable).collect(),
+            retained: self.saved_retained(),
             attempts: self.attempts.iter().map(saved_attempt).collect(),
             frozen: self.frozen.clone(),
             quarantine: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
@@ -336,6 +328,29 @@ impl Control {
             seed: self.settings.seed,
             owners: self.buckets.owners().map(|owners| STANDARD_NO_PAD.encode(owners)),
         }
+    }
+
+    /// What is retained, and what is so and not to be had where it belongs among it: once it is to be had again, a rollback goes
+    /// through them in this order.
+    fn saved_retained(&self) -> Vec<SavedRetained> {
+        let loaded = self.retained.iter().map(|kept| SavedRetained {
+            version: of(&kept.version),
+            since: kept.since,
+            taken_back: kept.taken_back,
+            unavailable: None,
+        });
+        let mut retained: Vec<SavedRetained> = loaded.collect();
+        for Unavailable { version, identity, since, taken_back, reason } in &self.unavailable {
+            let place = retained.iter().position(|kept| kept.since < *since).unwrap_or(retained.len());
+            let lost = SavedRetained {
+                version: SavedVersion { version: *version, identity: *identity },
+                since: *since,
+                taken_back: *taken_back,
+                unavailable: Some(reason.clone()),
+            };
+            retained.insert(place, lost);
+        }
+        retained
     }
 
     /// Returns what was seen: all of it, or of what is large only what has come since the last time. The caller has

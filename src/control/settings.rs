@@ -90,6 +90,10 @@ pub struct Unavailable {
     pub identity: Identity,
     /// Since when it is retained.
     pub since: Timestamp,
+    /// Whether a rollback passes it over once it is to be had again: it was taken back, or it was live and a start had to fall
+    /// back to an older one.
+    #[serde(default)]
+    pub taken_back: bool,
     /// Why not.
     pub reason: String,
 }

@@ -88,9 +88,10 @@ impl Control {
     /// A retained version cannot be made to answer any more.
     pub(crate) fn lose(&mut self, version: &Known, reason: String, now: Timestamp) {
         let Some(place) = self.retained.iter().position(|kept| kept.version.id == version.id) else { return };
-        let Some(Retained { version, since, .. }) = self.retained.remove(place) else { return };
+        let Some(Retained { version, since, taken_back }) = self.retained.remove(place) else { return };
         let (id, identity) = (version.id, version.identity);
-        self.unavailable.insert(0, Unavailable { version: id, identity, since, reason: reason.clone() });
+        let lost = Unavailable { version: id, identity, since, taken_back, reason: reason.clone() };
+        self.unavailable.insert(0, lost);
         self.unavailable.truncate(self.settings.retain.max(1));
         self.retired.push(version);
         self.announcer.announce(now, self.epoch, EventKind::Unavailable { version: id, reason });

@@ -35,6 +35,7 @@ crate::harness::tests! { "command_line":
     a_history_that_is_followed_tells_what_happens_until_it_is_ended,
     a_shell_and_a_manual_know_every_command,
     what_is_decided_is_shown_while_the_handle_runs,
+    a_version_that_cannot_be_gone_back_to_is_shown_as_such,
     what_guards_say_of_a_rollout_that_runs_is_shown,
     what_guards_decided_is_listed_and_judged_again,
     a_record_that_was_altered_is_told_by_its_number,
@@ -766,6 +767,23 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
     let json: serde_json::Value =
         serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
     assert!(json["held"].is_null());
+}
+
+/// Bug: `state show` listed a version that a start could not load as "retained", as if it could be gone back to. Cause: both were written down
+/// alike. Fix: why it could not be had is written down with it, and shown.
+fn a_version_that_cannot_be_gone_back_to_is_shown_as_such() {
+    let folder = Folder::new("unavailable");
+    let before = handle(&folder);
+    before.stage("v2", closure("rule@2", |input: &f64| Ok(*input))).unwrap().promote().unwrap();
+    before.close(std::time::Duration::from_secs(30)).unwrap();
+    let after = handle(&folder);
+    assert_eq!(after.live(), "v1");
+    let shown = said(&["state", "show", folder.text()]);
+    let line = shown.lines().find(|line| line.starts_with("v2 ")).unwrap();
+    assert!(line.contains("unavailable") && !line.contains("retained"), "{shown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
+    assert!(json["retained"][0]["unavailable"].is_string(), "{json}");
 }
 
 /// A rollout of which there is too little evidence to decide.

@@ -212,9 +212,13 @@ pub(crate) fn rollout_row(rollout: &LookRollout) -> Vec<String> {
 }
 
 pub(crate) fn retained_row(kept: &LookRetained) -> Vec<String> {
-    let role = if kept.taken_back { "retained, taken back" } else { "retained" };
+    let taken_back = if kept.taken_back { ", taken back" } else { "" };
+    let role = match &kept.unavailable {
+        Some(reason) => format!("unavailable{taken_back}: {reason}"),
+        None => format!("retained{taken_back}"),
+    };
     let dash = || "-".to_owned();
-    vec![kept.version.to_string(), role.to_owned(), dash(), Moment(kept.since).to_string(), dash()]
+    vec![kept.version.to_string(), role, dash(), Moment(kept.since).to_string(), dash()]
 }
 
 fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), Failure> {

@@ -363,9 +363,8 @@ pub const DESCRIBED: &[Described] = &[
         samples: |measured, samples| {
             for version in measured.versions().filter(|version| version.role == Role::Retained) {
                 let name = version.version;
-                let lost = measured.status.unavailable.iter().any(|lost| lost.version == name);
                 let failed = version.drilled.as_ref().is_some_and(|drilled| drilled.failed > 0);
-                samples.flag([name.as_str()], !lost && !failed);
+                samples.flag([name.as_str()], !failed);
             }
             for lost in &measured.status.unavailable {
                 samples.flag([lost.version.as_str()], false);

@@ -97,11 +97,7 @@ impl Reach {
             rollout
         });
         let rollouts = rollouts.collect();
-        let retained = agreed.saved.retained.iter().map(|kept| LookRetained {
-            version: kept.version.version,
-            since: kept.since,
-            taken_back: kept.taken_back,
-        });
+        let retained = agreed.saved.retained.iter().map(LookRetained::of);
         let (mut members, mut gone) = (Vec::new(), 0);
         for (name, found) in &rows {
             let mark = ledger.as_ref().and_then(|(ledger, _)| ledger.marks.get(name));

@@ -11,7 +11,7 @@ use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
 use switchback::state::{StateError, history};
-use switchback::status::{look, release};
+use switchback::status::{Role, look, release};
 use switchback::testing::{Faults, Scripted};
 use switchback::{
     BuildError, Builder, Clock, Kpi, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step,
@@ -935,6 +935,106 @@ fn versions_that_are_gone_for_good_are_not_missed_for_ever() {
         clock.advance(seconds(60));
         end(service);
     }
+}
+
+/// A source that has all versions but this one.
+fn without(lost: &'static str) -> impl Fn(&str) -> Opened {
+    move |name| if name == lost { Err("its file is gone".into()) } else { versions(name) }
+}
+
+fn retained(service: &Service) -> Vec<String> {
+    let status = service.status();
+    let retained = status.versions.iter().filter(|version| version.role == Role::Retained);
+    retained.map(|version| version.version.to_string()).collect()
+}
+
+/// Where rollbacks lead, one after another.
+fn rollbacks(service: &Service) -> Vec<String> {
+    std::iter::from_fn(|| match service.rollback("worse after all") {
+        RollbackOutcome::RolledBack { to, .. } => Some(to.to_string()),
+        _ => None,
+    })
+    .take(5)
+    .collect()
+}
+
+/// Bug: a version that could not be had at one start, and was published again, was retained twice after the next: rollbacks went from
+/// v3 to v2 to v1 to v2, and until then v2 was told to be out of reach while it answered. Cause: nothing but a start took a name off what
+/// is unavailable. Fix: a version that is loaded is not unavailable, and no name is retained twice.
+#[test]
+fn a_version_that_is_to_be_had_again_is_retained_once() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    end(service);
+
+    let service = remembering(&clock, &folder.0).source(without("v2")).build().unwrap();
+    assert_eq!((service.live().as_str(), service.status().unavailable.len()), ("v1", 1));
+    let seen = look(&folder.0).unwrap().unwrap().retained;
+    assert_eq!(
+        seen.iter().map(|kept| (kept.version.as_str(), kept.unavailable.as_deref())).collect::<Vec<_>>(),
+        [("v2", Some("its file is gone"))],
+        "whoever looks on sees that it cannot be gone back to"
+    );
+    clock.advance(seconds(60));
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    assert_eq!(service.status().unavailable, [], "it is loaded");
+    rollout.promote().unwrap();
+    clock.advance(seconds(60));
+    service.stage("v3", says("three", 0.8)).unwrap().promote().unwrap();
+    let told = service.status().would_answer("v2").unwrap();
+    assert!(!told.contains("would not answer"), "{told}");
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(retained(&service), ["v2", "v1"]);
+    tick(&service, &clock);
+    assert!(service.status().waiting_to_drop.is_empty(), "the second one of v2 waited for ever");
+    assert_eq!(rollbacks(&service), ["v2", "v1"]);
+}
+
+/// Bug: after a start at which a retained version could not be had, rollbacks went to it last, and so forward, and also where it had been
+/// taken back, or live had fallen back from it. Cause: what is unavailable was written down after all else, and as if nobody had ever
+/// taken it back. Fix: it keeps its place and whether it was taken back, and live that was replaced by an older version counts as such.
+#[test]
+fn a_version_that_was_not_to_be_had_comes_back_where_it_was() {
+    let start = |clock: &Clock, folder: &Folder| {
+        let service = remembering(clock, &folder.0).build().unwrap();
+        for (name, model) in [("v2", says("two", 0.9)), ("v3", says("three", 0.8))] {
+            service.stage(name, model).unwrap().promote().unwrap();
+            clock.advance(seconds(60));
+        }
+        service
+    };
+    // Retained, the first to be gone back to.
+    let (clock, folder) = (clock(), Folder::new());
+    end(start(&clock, &folder));
+    let service = remembering(&clock, &folder.0).source(without("v2")).build().unwrap();
+    assert_eq!((service.live().as_str(), retained(&service)), ("v3", vec!["v1".to_owned()]));
+    end(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(rollbacks(&service), ["v2", "v1"]);
+
+    // Taken back.
+    let folder = Folder::new();
+    let service = start(&clock, &folder);
+    assert!(matches!(service.rollback("complaints"), RollbackOutcome::RolledBack { .. }));
+    end(service);
+    end(remembering(&clock, &folder.0).source(without("v3")).build().unwrap());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!((service.live().as_str(), rollbacks(&service)), ("v2", vec!["v1".to_owned()]));
+
+    // Live, which the start could not load.
+    let folder = Folder::new();
+    end(start(&clock, &folder));
+    let service = remembering(&clock, &folder.0).source(without("v3")).build().unwrap();
+    assert_eq!(service.live(), "v2");
+    clock.advance(seconds(60));
+    end(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!((service.live().as_str(), rollbacks(&service)), ("v2", vec!["v1".to_owned()]));
+    let _ = service.rollback_to("v3", "it is there again").unwrap();
+    assert_eq!(service.live(), "v3", "by its name");
 }
 
 /// Bug: in a shadow each user's pair counted again after a restart. Cause: the keys that had counted were remembered as they were mixed, and
