@@ -44,6 +44,8 @@ crate::harness::tests! { "command_line":
     what_is_quarantined_is_released_while_nothing_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
     #[cfg(all(feature = "admin", not(loom)))] a_service_is_operated_from_the_command_line,
+    #[cfg(feature = "admin")] what_nobody_answered_for_is_told_as_not_known,
+    #[cfg(all(feature = "admin", not(loom)))] a_way_back_that_leads_nowhere_ends_with_1,
     #[cfg(all(feature = "admin", not(loom)))] what_guards_say_in_a_service_is_shown,
     #[cfg(all(unix, feature = "admin", not(loom)))] what_is_watched_on_a_terminal_is_shown_anew_in_its_place,
 }
@@ -1233,6 +1235,76 @@ fn a_service_is_operated_from_the_command_line() {
     refused(with(TOKEN, &["get", "http://127.0.0.1:1/"]), "cannot be asked");
     refused(with(TOKEN, &["get", "https://127.0.0.1:1/"]), "has no TLS");
     assert_eq!(with(TOKEN, &["rollback", url, "late"]).status.code(), Some(2), "a reason is needed");
+}
+
+/// Bug: a rollback that took longer than 30 s, as where a version is loaded first, was said to have failed ("cannot be asked: timeout") while
+/// the service was doing it; said again it went one version further. Cause: one limit for all that is asked, and one sentence for
+/// whatever goes wrong. Fix: changes are waited for longer, and where nobody says what came of one, that is what is told.
+#[cfg(feature = "admin")]
+fn what_nobody_answered_for_is_told_as_not_known() {
+    use std::io::{Read, Write};
+
+    // A service that takes a request, and says nothing, or closes, or has somebody between that gives up.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answers: [&[u8]; 4] = [
+        b"",
+        b"",
+        b"HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 4\r\n\r\nlate",
+        b"HTTP/1.1 200 OK\r\nconte",
+    ];
+    let served = std::thread::spawn(move || {
+        for (number, answer) in answers.iter().enumerate() {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            while !text(&asked).ends_with(r#"{"reason":"complaints"}"#) {
+                let mut more = [0; 4_096];
+                let read = stream.read(&mut more).unwrap();
+                asked.extend_from_slice(&more[..read]);
+            }
+            stream.write_all(answer).unwrap();
+            if number == 0 {
+                // Until whoever asks has given up.
+                assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            }
+        }
+    });
+    let back = ["rollback", &*url, "late", "--reason", "complaints"];
+    for more in [&["--timeout", "500ms"][..], &[], &[], &[]] {
+        let output = program().env("SWITCHBACK_TOKEN", "t").args(back).args(more).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let complaint = text(&output.stderr);
+        assert!(
+            complaint.contains("not known whether") && complaint.contains("switchback get"),
+            "{complaint}"
+        );
+    }
+    served.join().unwrap();
+    // It has seen nothing of what nobody listens to.
+    let output = program().env("SWITCHBACK_TOKEN", "t").args(back).output().unwrap();
+    assert!(text(&output.stderr).contains("cannot be asked"), "{output:?}");
+}
+
+/// Bug: a rollback that had found nothing to go back to printed "done" and ended with 0. Cause: any answer was taken for success. Fix: it is
+/// said, and ends with 1.
+#[cfg(all(feature = "admin", not(loom)))]
+fn a_way_back_that_leads_nowhere_ends_with_1() {
+    const TOKEN: &str = "correct horse battery staple";
+    let folder = Folder::new("nowhere");
+    let handle = handle(&folder);
+    let url = &*served(&handle, TOKEN);
+    for (verb, ends) in [("rollback", 1), ("revert-live", 1), ("abort-candidates", 0)] {
+        for json in [false, true] {
+            let asked = [verb, url, "late", "--reason", "complaints"];
+            let json_too = json.then_some("--json");
+            let output =
+                program().env("SWITCHBACK_TOKEN", TOKEN).args(asked).args(json_too).output().unwrap();
+            assert_eq!(output.status.code(), Some(ends), "{output:?}");
+            let said = text(&output.stdout);
+            assert!(!said.contains("done") && said.contains("nothing"), "{said}");
+            assert!(json || said.trim_end().ends_with("; live stays v1"), "{said}");
+        }
+    }
 }
 
 #[cfg(all(feature = "admin", not(loom)))]

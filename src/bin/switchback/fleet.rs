@@ -227,6 +227,7 @@ fn changed(out: &mut Out, name: &str, done: bool, now: &str, before: &str) -> Re
 }
 
 fn rolled_back(out: &mut Out, outcome: RollbackOutcome) -> Result<(), Failure> {
+    let is_nothing = outcome == RollbackOutcome::Nothing;
     let (value, told) = match outcome {
         RollbackOutcome::Aborted(versions) => {
             let names = versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -243,9 +244,11 @@ fn rolled_back(out: &mut Out, outcome: RollbackOutcome) -> Result<(), Failure> {
         ),
     };
     if out.json {
-        return Ok(out.value(&value)?);
+        out.value(&value)?;
+    } else {
+        out.line(&told)?;
     }
-    Ok(out.line(&told)?)
+    if is_nothing { Err(Failure::Said) } else { Ok(()) }
 }
 
 fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {

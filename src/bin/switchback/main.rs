@@ -83,6 +83,12 @@ enum Failure {
     Unwritable(String, #[source] io::Error),
     #[error("{0} cannot be asked")]
     Unreachable(String, #[source] Box<ureq::Error>),
+    /// It was sent, and nobody has said what came of it.
+    #[error(
+        "it is not known whether {0} has done it: look with `switchback get` before it is said again, or it may be done twice, and a \
+         second rollback goes one version further"
+    )]
+    Unknown(String, #[source] Box<ureq::Error>),
     #[error("{0}")]
     Refused(String),
     /// What was looked for was found, and has been said.

@@ -10,13 +10,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use switchback::Phase;
 use switchback::guard::Evidence;
+use ureq::http::StatusCode;
 
 use crate::Failure;
 use crate::follow::{number, told, wait};
 use crate::out::Out;
 use crate::state::{JUDGED, judged};
 
-/// How long a service may take to answer.
+/// How long a service may take to answer what only looks, and to be connected to.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A status of 64 versions has some hundred kilobytes.
 const ANSWER_MAX: u64 = 16 << 20;
@@ -161,10 +162,15 @@ pub(crate) struct By {
     /// Who does it, for the log; by default who is logged in.
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// How long the service may take to do it: a version that has to be loaded first takes minutes. Whether it is done is not known
+    /// after that.
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
 }
 
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        let goes_back = matches!(self, Self::Rollback(_) | Self::RevertLive(_) | Self::RollbackTo(_));
         let answer = match self {
             Self::Get { url, model, watch: false, .. } => {
                 return show(out, &asked(&url, model.as_deref())?);
@@ -195,15 +201,31 @@ impl Command {
             Self::Freeze(of) => of.change("freeze"),
             Self::Unfreeze { url, model, by } => change(&url, &[&model, "unfreeze"], &by, None, &json!({})),
         }?;
+        let is_nothing = answer["outcome"] == "nothing";
         if out.json {
-            return Ok(out.value(&answer)?);
+            out.value(&answer)?;
+        } else if is_nothing {
+            let why = if goes_back {
+                "there is nothing to go back to: no candidate is exposed, and no version that was live before is retained"
+            } else {
+                "nothing has changed: no candidate is exposed"
+            };
+            out.line(&format!("{why}; live stays {}", text(&answer["live"])))?;
+        } else {
+            out.line(&told_of(&answer))?;
         }
-        let said = answer.as_object().into_iter().flatten().map(|(name, value)| match value.as_str() {
-            Some(text) => format!("{name} {text}"),
-            None => format!("{name} {value}"),
-        });
-        Ok(out.line(&format!("done: {}", said.collect::<Vec<_>>().join(", ")))?)
+        // Whoever wants no candidate exposed has that; whoever wants to go back has not gone.
+        if is_nothing && goes_back { Err(Failure::Said) } else { Ok(()) }
     }
+}
+
+/// `done: live v1, epoch 7`
+fn told_of(answer: &Value) -> String {
+    let said = answer.as_object().into_iter().flatten().map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name} {text}"),
+        None => format!("{name} {value}"),
+    });
+    format!("done: {}", said.collect::<Vec<_>>().join(", "))
 }
 
 impl Raising {
@@ -235,7 +257,7 @@ fn change(url: &str, path: &[&str], by: &By, if_epoch: Option<u64>, body: &Value
     })?;
     let url = address(url, path)?;
     let actor = by.actor.clone().or_else(|| std::env::var("USER").ok());
-    let mut request = agent()
+    let mut request = agent(by.timeout)
         .post(&url)
         .header("Authorization", format!("Bearer {token}"))
         .header("Content-Type", "application/json");
@@ -245,17 +267,52 @@ fn change(url: &str, path: &[&str], by: &By, if_epoch: Option<u64>, body: &Value
     if let Some(epoch) = if_epoch {
         request = request.header("If-Match", format!("\"{epoch}\""));
     }
-    answered(&url, request.send(body.to_string()))
+    let lost = |error| Failure::Unknown(url.clone(), Box::new(error));
+    let (status, said) = match request.send(body.to_string()) {
+        Err(error) if is_unsent(&error) => {
+            return Err(Failure::Unreachable(url.clone(), Box::new(error)));
+        }
+        asked => read(asked).map_err(lost)?,
+    };
+    // Whoever stands between has given up, and the service may be doing it still.
+    if status.is_server_error() && sentence(&said).is_none() {
+        return Err(lost(ureq::Error::StatusCode(status.as_u16())));
+    }
+    json(&url, &accepted(&url, status, said)?)
+}
+
+/// Whether the service has seen nothing of a request that failed so.
+fn is_unsent(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    use ureq::{Error, Timeout};
+
+    match error {
+        Error::Timeout(Timeout::Resolve | Timeout::Connect)
+        | Error::HostNotFound
+        | Error::ConnectionFailed
+        | Error::BadUri(_)
+        | Error::Http(_) => true,
+        Error::Io(error) => matches!(
+            error.kind(),
+            Kind::ConnectionRefused
+                | Kind::HostUnreachable
+                | Kind::NetworkUnreachable
+                | Kind::NetworkDown
+                | Kind::AddrNotAvailable
+        ),
+        _ => false,
+    }
 }
 
 /// Answers as they come, whatever their status: what the service says of it is what is told. Nothing is followed elsewhere, and
 /// no proxy is asked: a token is for the one it was made for.
-fn agent() -> ureq::Agent {
+fn agent(timeout: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        .timeout_global(Some(PATIENCE));
+        .timeout_connect(Some(PATIENCE))
+        .timeout_global(Some(timeout));
     config.build().into()
 }
 
@@ -275,26 +332,41 @@ fn address(url: &str, names: &[&str]) -> Result<String, Failure> {
 type Asked = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
 fn answered(url: &str, asked: Asked) -> Result<Value, Failure> {
-    let text = answered_text(url, asked)?;
-    serde_json::from_str(&text)
-        .map_err(|_| Failure::Refused(format!("{url} answers no JSON: no switchback is there")))
+    json(url, &answered_text(url, asked)?)
 }
 
 fn answered_text(url: &str, asked: Asked) -> Result<String, Failure> {
-    let failed = |error: ureq::Error| Failure::Unreachable(url.to_owned(), Box::new(error));
-    let mut response = asked.map_err(failed)?;
-    let status = response.status();
-    let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().map_err(failed)?;
+    let failed = |error| Failure::Unreachable(url.to_owned(), Box::new(error));
+    let (status, text) = read(asked).map_err(failed)?;
+    accepted(url, status, text)
+}
+
+/// The status and the body of an answer.
+fn read(asked: Asked) -> Result<(StatusCode, String), ureq::Error> {
+    let mut response = asked?;
+    let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string()?;
+    Ok((response.status(), text))
+}
+
+fn json(url: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text)
+        .map_err(|_| Failure::Refused(format!("{url} answers no JSON: no switchback is there")))
+}
+
+/// What is answered, or why not.
+fn accepted(url: &str, status: StatusCode, text: String) -> Result<String, Failure> {
     if status.is_success() {
         return Ok(text);
     }
     // Its own sentence, or the status where somebody else has answered.
-    let why = serde_json::from_str::<Value>(&text)
-        .ok()
-        .and_then(|value| value.get("error")?.as_str().map(str::to_owned));
     Err(Failure::Refused(
-        why.map_or_else(|| format!("{url} answers {status}"), |why| format!("{why} ({status})")),
+        sentence(&text).map_or_else(|| format!("{url} answers {status}"), |why| format!("{why} ({status})")),
     ))
+}
+
+/// Why a switchback refuses something.
+fn sentence(text: &str) -> Option<String> {
+    serde_json::from_str::<Value>(text).ok()?.get("error")?.as_str().map(str::to_owned)
 }
 
 /// What a service says of its models, or of one.
@@ -302,7 +374,7 @@ fn asked(url: &str, model: Option<&str>) -> Result<Value, Failure> {
     let names: Vec<&str> = model.into_iter().collect();
     let url = address(url, &names)?;
     let url = if names.is_empty() { format!("{url}/") } else { url };
-    let value = answered(&url, agent().get(&url).header("Accept", "application/json").call())?;
+    let value = answered(&url, agent(PATIENCE).get(&url).header("Accept", "application/json").call())?;
     if each(&value).any(|status| status.get("live").is_none()) {
         return Err(Failure::Refused(format!("{url} shows no models: no switchback is there")));
     }
@@ -358,7 +430,7 @@ fn every(text: &str) -> Result<Duration, String> {
 /// Shows the models, then tells their events as they happen; on a terminal shows the models anew each time, above their last events.
 /// A service that is gone is an error.
 fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Result<(), Failure> {
-    let agent = agent();
+    let agent = agent(PATIENCE);
     let events = |name: &str, after: u64| -> Result<Vec<String>, Failure> {
         let url = format!("{}?after={after}", address(url, &[name, "events"])?);
         Ok(answered_text(&url, agent.get(&url).call())?.lines().map(str::to_owned).collect())
@@ -432,7 +504,7 @@ fn report(out: &mut Out, url: &str, markdown: bool) -> Result<(), Failure> {
         (false, true) => "text/markdown",
         (false, false) => "text/html",
     };
-    let asked = agent().get(url).header("Accept", form).call();
+    let asked = agent(PATIENCE).get(url).header("Accept", form).call();
     if out.json {
         return Ok(out.value(&answered(url, asked)?)?);
     }
