@@ -104,13 +104,15 @@ fn keys(text: &str) -> Result<KeysWithin, String> {
 
 impl Asked {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let Written { name, config, mut value } = read(&self.file)?;
+        let Written { name, config, .. } = read(&self.file)?;
         let plan = config.plan().map_err(|cause| Failure::Refused(format!("{name}: {cause}")))?;
         let refused = |cause: &dyn std::fmt::Display| Failure::Refused(format!("{name}: {cause}"));
         let rule = |stated: &Stated| stated.as_rule().cloned();
         let rules: Vec<Rule> = config.guards().iter().filter_map(rule).collect();
         let left_out: Vec<String> =
             config.guards().iter().filter(|stated| rule(stated).is_none()).map(ToString::to_string).collect();
+        // As the library writes it: whatever else a section may be called in a file, it has one name here.
+        let mut value = serde_json::to_value(&config).map_err(|cause| refused(&cause))?;
         if let Value::Object(fields) = &mut value {
             fields.retain(|field, _| RESTS_ON.contains(&field.as_str()));
         }
