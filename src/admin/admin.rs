@@ -161,7 +161,10 @@ impl Admin {
             Ok(Err(denied @ AuthorizationError::Forbidden { .. })) => {
                 return Answer::refused(StatusCode::FORBIDDEN, denied.to_string());
             }
-            Ok(Err(denied)) => return Answer::unknown(denied.to_string()),
+            Ok(Err(garbled @ AuthorizationError::Unreadable)) => {
+                return Answer::refused(StatusCode::BAD_REQUEST, garbled.to_string());
+            }
+            Ok(Err(denied @ AuthorizationError::Unknown)) => return Answer::unknown(denied.to_string()),
             Err(_) => return Answer::refused(StatusCode::FORBIDDEN, "it could not be told who asks"),
         };
         let asked = match change::read(body) {

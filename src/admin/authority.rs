@@ -30,6 +30,11 @@ pub enum AuthorizationError {
         "it is not known who asks: send `Authorization: Bearer TOKEN` with the token that this service has"
     )]
     Unknown,
+    /// They have the token, and say who they are in bytes that are no text: 400.
+    #[error(
+        "the header `Switchback-Actor` is no UTF-8: write the name in it, or in ASCII, or leave the header out"
+    )]
+    Unreadable,
     /// They are known, and may not: 403.
     #[error("{actor} may not change anything here")]
     Forbidden {
@@ -56,7 +61,7 @@ impl<F: Fn(&Parts) -> Result<Actor, AuthorizationError> + Send + Sync + 'static>
     }
 }
 
-/// Everybody who has a token may change something. They say who they are in the header `Switchback-Actor`, and nobody checks
+/// Everybody who has a token may change something. They say who they are in the header `Switchback-Actor`, in UTF-8, and nobody checks
 /// that: it is for the log.
 pub struct Bearer(String);
 
@@ -71,20 +76,34 @@ impl Bearer {
     ///
     /// # Errors
     ///
-    /// It has less than 16 bytes.
+    /// It has less than 16 bytes, or something that the header in which it is sent does not carry: a line's end, a space before or
+    /// behind it, a letter that is not of ASCII.
     pub fn new(token: impl Into<String>) -> Result<Self, BearerError> {
         let token = token.into();
-        if token.len() < TOKEN_MIN { Err(BearerError::Short { bytes: token.len() }) } else { Ok(Self(token)) }
+        if token.len() < TOKEN_MIN {
+            return Err(BearerError::Short { bytes: token.len() });
+        }
+        let (first, last) = (0, token.len() - 1);
+        let is_carried =
+            |(at, byte): (usize, u8)| byte.is_ascii_graphic() || (byte == b' ' && at != first && at != last);
+        match token.bytes().enumerate().position(|byte| !is_carried(byte)) {
+            Some(at) => Err(BearerError::NotCarried { at }),
+            None => Ok(Self(token)),
+        }
     }
 
-    /// Whoever has the token in a variable of the environment, so that it stands in no file of the program's.
+    /// Whoever has the token in a variable of the environment, so that it stands in no file of the program's. White space around it,
+    /// such as the end of the line of a file that it comes from, is no part of it.
     ///
     /// # Errors
     ///
-    /// There is no such variable, or its value has less than 16 bytes.
+    /// There is no such variable, or its value is none that [`new`](Self::new) takes.
     pub fn from_env(variable: &str) -> Result<Self, BearerError> {
         let missing = || BearerError::Missing { variable: variable.to_owned() };
-        Self::new(std::env::var(variable).ok().filter(|token| !token.is_empty()).ok_or_else(missing)?)
+        let token = std::env::var_os(variable).ok_or_else(missing)?;
+        // What is no text has bytes that no header carries, which is what is told of it.
+        let token = token.to_string_lossy().trim().to_owned();
+        if token.is_empty() { Err(missing()) } else { Self::new(token) }
     }
 }
 
@@ -97,9 +116,12 @@ impl Authority for Bearer {
         if !bool::from(said.as_bytes().ct_eq(self.0.as_bytes())) {
             return Err(AuthorizationError::Unknown);
         }
-        Ok(Actor::new(match header(ACTOR).filter(|name| !name.trim().is_empty()) {
-            Some(name) => format!("{} (by token)", name.trim()),
-            None => "somebody with the token".to_owned(),
+        let actor = request.headers.get(ACTOR).map_or(b"".as_slice(), |name| name.as_bytes());
+        let actor = std::str::from_utf8(actor).map_err(|_| AuthorizationError::Unreadable)?.trim();
+        Ok(Actor::new(if actor.is_empty() {
+            "somebody with the token".to_owned()
+        } else {
+            format!("{actor} (by token)")
         }))
     }
 }
@@ -122,6 +144,15 @@ pub enum BearerError {
     Short {
         /// How many it has.
         bytes: usize,
+    },
+    /// It could never be sent: a header carries the signs of ASCII that are seen, and spaces between them.
+    #[error(
+        "the token has something at byte {at} that the header `Authorization` does not carry, such as a line's end: take letters, digits \
+         and signs of ASCII"
+    )]
+    NotCarried {
+        /// Where it stands, from 0.
+        at: usize,
     },
     /// The variable is not set.
     #[error("the variable {variable} is not set: set it to the token")]

@@ -1181,7 +1181,11 @@ fn a_service_is_operated_from_the_command_line() {
     done(&["resume", url, "late", "v2"]);
     done(&["promote", url, "late", "v2", "--if-epoch", &handle.status().epoch.to_string()]);
     assert_eq!(handle.status().live, "v2");
-    done(&["freeze", url, "late", "--reason", "quarter end"]);
+    // The end of the line of a file that the token comes from is no part of it, and names are of any language.
+    let frozen =
+        with(&format!("{TOKEN}\n"), &["freeze", url, "late", "--reason", "quarter end", "--as", "Jürgen"]);
+    assert_eq!(frozen.status.code(), Some(0), "{frozen:?}");
+    assert_eq!(handle.events().last().unwrap().actor.as_deref(), Some("Jürgen (by token)"));
     assert!(said(&["get", url]).contains("late is frozen: quarter end"));
     done(&["unfreeze", url, "late"]);
     done(&["rollback", url, "late", "--reason", "complaints"]);

@@ -425,6 +425,49 @@ fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
     assert!(!format!("{:?}", Bearer::new(TOKEN).unwrap()).contains("horse"));
 }
 
+/// Bug: a service that was given a token with a line's end, or with letters beyond ASCII, began, and answered everybody with 401. Cause: what
+/// no header carries was taken for a token. Fix: white space around a variable's is no part of it, and any other is refused at once.
+#[test]
+fn a_token_that_no_header_carries_is_refused() {
+    for (token, at) in [
+        ("correct horse battery staple\n", 28),
+        (" correct horse battery staple", 0),
+        ("correct horse battery staple ", 28),
+        ("correct hörse battery staple", 9),
+        ("correct\thorse battery staple", 7),
+    ] {
+        let refused = Bearer::new(token).unwrap_err();
+        assert_eq!(refused, BearerError::NotCarried { at });
+        assert!(!refused.to_string().contains("horse"), "{refused}");
+    }
+}
+
+/// Bug: what somebody by the name of Jürgen did was in the log as done by "somebody with the token". Cause: a header that is not ASCII was
+/// taken for one that is not there. Fix: it is read as UTF-8, and what is none is refused.
+#[test]
+fn a_name_beyond_ascii_is_in_the_log() {
+    let clock = clock();
+    let service = service(&clock);
+    let admin = admin(&service);
+    let by = |name: &[u8]| {
+        let request = Request::post("/late/freeze")
+            .header("host", "ops.example")
+            .header(CONTENT_TYPE, "application/json")
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("switchback-actor", http::HeaderValue::from_bytes(name).unwrap());
+        admin.respond(request.body(json!({"reason": "x"}).to_string().into_bytes()).unwrap())
+    };
+    assert_eq!(by("Jürgen".as_bytes()).status(), StatusCode::OK);
+    let actor = || service.events().last().unwrap().actor.as_deref().map(str::to_owned);
+    assert_eq!(actor().as_deref(), Some("Jürgen (by token)"));
+    let refused = by(b"J\xfcrgen");
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert!(text(&refused).contains("no UTF-8"), "{}", text(&refused));
+    service.unfreeze();
+    assert_eq!(by(b" ").status(), StatusCode::OK);
+    assert_eq!(actor().as_deref(), Some("somebody with the token"));
+}
+
 /// Bug: neither the page about a model nor the report said at which step of its plan a rollout was, nor why it was paused. Cause: the
 /// status had the step alone, and the reason stood in an event. Fix: the status has both, and pages say them.
 #[test]

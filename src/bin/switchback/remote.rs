@@ -255,6 +255,8 @@ fn change(url: &str, path: &[&str], by: &By, if_epoch: Option<u64>, body: &Value
             "whoever changes something needs the service's token in the variable {TOKEN}"
         ))
     })?;
+    // As the service reads it: where it comes from a file, the end of its line is no part of it.
+    let token = token.trim();
     let url = address(url, path)?;
     let actor = by.actor.clone().or_else(|| std::env::var("USER").ok());
     let mut request = agent(by.timeout)
