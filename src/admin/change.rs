@@ -43,7 +43,7 @@ impl Asked {
     }
 
     fn share(&self) -> Result<f64, Answer> {
-        let missing = "say the `share`, such as 0.05 or \"5 %\"";
+        let missing = "say the `share`, such as 0.05, \"5 %\" or \"100 %\"";
         self.share.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, missing))
     }
 }

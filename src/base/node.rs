@@ -262,7 +262,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `"5 %"` or `0.05`, from nothing to all.
+    /// `"5 %"` or `0.05`, from nothing to all; which of the two a whole 1 would be nobody knows.
     pub(crate) fn fraction(&self) -> Result<f64, Misread> {
         let read = match self.node {
             Node::Text(text) => of_percent(text),
@@ -271,6 +271,8 @@ impl<'a> Value<'a> {
             _ => None,
         };
         match (read.filter(|share| (0.0..=1.0).contains(share)), self.node) {
+            // 1 of what goes to 100, or all of it? JavaScript writes 1.0 so too.
+            (Some(_), Node::Whole(1)) => Err(self.is_no("share", "\"1 %\" or \"100 %\"")),
             (Some(share), _) => Ok(share),
             // Whoever writes 5 means 5 %.
             (None, Node::Whole(percent @ 2..=100)) => {
@@ -506,6 +508,7 @@ mod tests {
         let span: Read = |value| value.time_or_fields().map(drop);
         for (node, read, why) in [
             (whole(5), share, "5 is no share: write \"5 %\" or 0.05"),
+            (whole(1), share, "1 is no share: write \"1 %\" or \"100 %\""),
             (whole(101), share, "101 is no share: write \"5 %\" or 0.05, from \"0 %\" to \"100 %\""),
             (text("101 %"), share, "\"101 %\" is no share"),
             (text("0.05"), share, "\"0.05\" is no share"),

@@ -1251,6 +1251,9 @@ fn a_service_is_operated_from_the_command_line() {
     refused(with(TOKEN, &["get", "http://127.0.0.1:1/"]), "cannot be asked");
     refused(with(TOKEN, &["get", "https://127.0.0.1:1/"]), "has no TLS");
     assert_eq!(with(TOKEN, &["rollback", url, "late"]).status.code(), Some(2), "a reason is needed");
+    let bare = with(TOKEN, &["canary", url, "late", "v2", "1"]);
+    assert_eq!(bare.status.code(), Some(2), "1 % or all of it");
+    assert!(text(&bare.stderr).contains(r#"write "1 %" or "100 %""#), "{bare:?}");
 }
 
 /// Bug: a rollback that took longer than 30 s, as where a version is loaded first, was said to have failed ("cannot be asked: timeout") while

@@ -425,6 +425,28 @@ fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
     assert!(!format!("{:?}", Bearer::new(TOKEN).unwrap()).contains("horse"));
 }
 
+/// Bug: `{"share": 1}` of whoever meant 1 % exposed everybody. Cause: 2 to 100 were refused as ambiguous, and 1 was taken for all. Fix: it is
+/// refused too, with both that it may mean, as text: a client that prints 1.0 as 1 has no other way.
+#[test]
+fn a_share_of_1_is_asked_back_for() {
+    let clock = clock();
+    let service = service(&clock);
+    drop(service.stage("v2", says("two", 0.9)).unwrap());
+    let admin = admin(&service);
+    for change in ["canary", "shadow"] {
+        let path = format!("/late/rollouts/v2/{change}");
+        let refused = post(&admin, &path, &[], json!({"share": 1}));
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        assert!(json_of(&refused)["error"].as_str().unwrap().contains(r#"write "1 %" or "100 %""#));
+        assert_eq!(service.status().rollouts[0].phase, Phase::Staged);
+    }
+    assert_eq!(
+        post(&admin, "/late/rollouts/v2/canary", &[], json!({"share": "1 %"})).status(),
+        StatusCode::OK
+    );
+    assert_eq!(service.status().rollouts[0].weight, share(0.01));
+}
+
 /// Bug: a service that was given a token with a line's end, or with letters beyond ASCII, began, and answered everybody with 401. Cause: what
 /// no header carries was taken for a token. Fix: white space around a variable's is no part of it, and any other is refused at once.
 #[test]

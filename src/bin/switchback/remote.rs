@@ -31,14 +31,18 @@ const CLEAR: &str = "\u{1b}[2J";
 /// The variable with the token of whoever may change something.
 const TOKEN: &str = "SWITCHBACK_TOKEN";
 
-/// A share as people write one: 0.05, or 5 % as guards and configurations say it.
+/// A share as people write one: 0.05, or 5 % as guards and configurations say it. A bare 1 may be meant as either of two.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
-    let number = match text.trim().strip_suffix('%') {
+    let text = text.trim();
+    let number = match text.strip_suffix('%') {
         // Read as a hundredth, not divided by a hundred: the bits are those of 0.05.
         Some(percent) => format!("{}e-2", percent.trim_end()).parse::<f64>(),
-        None => text.trim().parse(),
+        None => text.parse(),
     };
     match number {
+        Ok(1.0) if text.parse::<u64>().is_ok() => {
+            Err(String::from("it may be meant in percent or as all of it: write \"1 %\" or \"100 %\""))
+        }
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err(String::from("it is no share: write 0.05 or \"5 %\"")),
     }

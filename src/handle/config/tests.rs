@@ -159,8 +159,14 @@ fn refused() -> Vec<(&'static str, Json, &'static str)> {
         ),
         (
             "",
-            with("error_budget", json!({ "harm": 1 })),
+            with("error_budget", json!({ "harm": "100 %" })),
             "error_budget.harm: error budget: harm = 1 is not between 0 and 1",
+        ),
+        // Bug: a whole 1 exposed everybody, where 2 to 100 are refused as ambiguous. Fix: so is 1.
+        (
+            "schema",
+            rollout(json!({ "steps": [{ "canary": 1 }] })),
+            "rollout.steps[0].canary: 1 is no share: write \"1 %\" or \"100 %\"",
         ),
         (
             "",
@@ -456,9 +462,9 @@ fn schema() -> Json {
                 "share": {
                     "anyOf": [
                         { "type": "string", "pattern": "^\\s*(100(\\.0+)?|[0-9]{1,2}(\\.[0-9]+)?)\\s*%\\s*$" },
-                        { "type": "number", "minimum": 0, "maximum": 1 },
+                        { "type": "number", "minimum": 0, "exclusiveMaximum": 1 },
                     ],
-                    "description": "5 % or 0.05",
+                    "description": "5 % or 0.05; all of it is 100 %",
                 },
                 "size": {
                     "anyOf": [
@@ -496,6 +502,7 @@ fn misfit(document: &Json, schema: &Json, root: &Json) -> Option<String> {
             "oneOf" => all().iter().filter(|schema| fits(schema)).count() == 1,
             "minimum" => document.as_f64().is_none_or(|number| number >= asked.as_f64().unwrap()),
             "maximum" => document.as_f64().is_none_or(|number| number <= asked.as_f64().unwrap()),
+            "exclusiveMaximum" => document.as_f64().is_none_or(|number| number < asked.as_f64().unwrap()),
             "minLength" => document.as_str().is_none_or(|text| text.len() as u64 >= asked.as_u64().unwrap()),
             "pattern" => document
                 .as_str()
@@ -670,7 +677,7 @@ fn document(seed: u64) -> Json {
             "missed positives at most 2 times live"
         ]);
         let share = random.below(10_000) as f64 / 10_000.0;
-        rollout["steps"] = json!([{ "shadow": share }, { "canary": format!("{} %", share * 50.0), "min": "90m" }, { "canary": 1 }]);
+        rollout["steps"] = json!([{ "shadow": share }, { "canary": format!("{} %", share * 50.0), "min": "90m" }, { "canary": "100 %" }]);
         rollout.as_object_mut().unwrap().remove("auto");
         if rollout
             .get("bake")
