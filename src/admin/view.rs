@@ -290,8 +290,9 @@ fn evidence(rollout: &RolloutStatus) -> Table {
 
 /// `v2: canary, answers 5 %, step 2 of 3, paused`
 fn standing(rollout: &RolloutStatus) -> String {
-    let RolloutStatus { version, phase, weight, paused, .. } = rollout;
+    let RolloutStatus { version, phase, weight, withheld, paused, .. } = rollout;
+    let withheld = if *withheld { ", withheld: live answers it" } else { "" };
     let step = rollout.step_told().map(|step| format!(", {step}")).unwrap_or_default();
     let paused = if *paused { ", paused" } else { "" };
-    format!("{version}: {phase}, answers {}{step}{paused}", percent(weight.fraction()))
+    format!("{version}: {phase}, answers {}{withheld}{step}{paused}", percent(weight.fraction()))
 }

@@ -425,6 +425,20 @@ fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
     assert!(!format!("{:?}", Bearer::new(TOKEN).unwrap()).contains("horse"));
 }
 
+/// Bug: the page said that a canary answers its share while live answered it, since nobody ticked. Cause: the share is what was asked for.
+/// Fix: it is said beside it.
+#[test]
+fn a_share_that_live_answers_is_shown_as_withheld() {
+    let clock = clock();
+    let service = service(&clock);
+    service.stage("v2", says("two", 0.9)).unwrap().canary(0.05).unwrap();
+    tick(&service, &clock);
+    let page = || text(&get(&admin(&service), "/late", "text/html"));
+    assert!(page().contains("answers 5\u{a0}%") && !page().contains("withheld"), "{}", page());
+    clock.advance(seconds(3_600));
+    assert!(page().contains("answers 5\u{a0}%, withheld: live answers it"), "{}", page());
+}
+
 /// Bug: `{"share": 1}` of whoever meant 1 % exposed everybody. Cause: 2 to 100 were refused as ambiguous, and 1 was taken for all. Fix: it is
 /// refused too, with both that it may mean, as text: a client that prints 1.0 as 1 has no other way.
 #[test]

@@ -537,13 +537,22 @@ fn rows_of(status: &Value) -> Vec<Vec<String>> {
     let loaded = list("versions").filter(|version| version["role"] != "past");
     let row = |version: &Value| {
         let name = text(&version["version"]);
-        let of_it = |rollout: &&Value| text(&rollout["version"]) == name && version["role"] == "candidate";
-        let rollout = list("rollouts").rfind(of_it);
-        let is = rollout.map_or_else(|| text(&version["role"]), standing);
-        let share = match rollout {
+        // One that runs: an earlier one of the same name may be over, and live's is watched.
+        let rollout =
+            list("rollouts").filter(|rollout| runs(rollout)).find(|one| text(&one["version"]) == name);
+        let is_live = version["role"] == "live";
+        let is = match rollout {
+            None => text(&version["role"]),
+            Some(rollout) if is_live => format!("live, {}", standing(rollout)),
+            Some(rollout) => standing(rollout),
+        };
+        let share = match rollout.filter(|_| !is_live) {
             None => "-".to_owned(),
             Some(rollout) if rollout["phase"] == "shadow" => {
                 format!("copies of {}", percent(&rollout["sample"]))
+            }
+            Some(rollout) if rollout["withheld"] == true => {
+                format!("{}, withheld", percent(&rollout["weight"]))
             }
             Some(rollout) => percent(&rollout["weight"]),
         };
@@ -554,7 +563,7 @@ fn rows_of(status: &Value) -> Vec<Vec<String>> {
             name,
             is,
             share,
-            text(&figures["requests"]),
+            requests(figures),
             errors(&figures["errors"]),
         ]
     };
@@ -564,8 +573,7 @@ fn rows_of(status: &Value) -> Vec<Vec<String>> {
 /// A row for what each guard said of a rollout that runs.
 fn evidence_of(status: &Value) -> Vec<Vec<String>> {
     let rollouts = status["rollouts"].as_array().into_iter().flatten();
-    let running = rollouts.filter(|rollout| !Phase::deserialize(&rollout["phase"]).is_ok_and(Phase::is_over));
-    let rows = running.flat_map(|rollout| {
+    let rows = rollouts.filter(|rollout| runs(rollout)).flat_map(|rollout| {
         let row = |said: &Value| {
             let version = text(&rollout["version"]);
             let row = match Evidence::deserialize(said) {
@@ -584,6 +592,11 @@ fn evidence_of(status: &Value) -> Vec<Vec<String>> {
     rows.collect()
 }
 
+/// Whether a rollout is not over, as far as this release knows its phase.
+fn runs(rollout: &Value) -> bool {
+    !Phase::deserialize(&rollout["phase"]).is_ok_and(Phase::is_over)
+}
+
 fn percent(share: &Value) -> String {
     share.as_f64().map_or_else(|| text(share), |share| format!("{} %", (share * 1e4).round() / 1e2))
 }
@@ -596,10 +609,21 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Of all kinds.
+/// Without copies, whose answers nobody got: as the page counts them.
+fn requests(figures: &Value) -> String {
+    match (figures["requests"].as_u64(), figures["shadowed"].as_u64()) {
+        (Some(all), Some(copies)) => all.saturating_sub(copies).to_string(),
+        _ => text(&figures["requests"]),
+    }
+}
+
+/// Of all kinds that are the version's own: what callers got wrong is not.
 fn errors(by_kind: &Value) -> String {
     match by_kind.as_object() {
-        Some(kinds) => kinds.values().filter_map(Value::as_u64).sum::<u64>().to_string(),
+        Some(kinds) => {
+            let own = kinds.iter().filter(|(kind, _)| *kind != "input");
+            own.filter_map(|(_, count)| count.as_u64()).sum::<u64>().to_string()
+        }
         None => text(by_kind),
     }
 }
@@ -607,6 +631,37 @@ fn errors(by_kind: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bug: a canary whose share live answers was shown as if it answered, a live that is watched and paused as "live", a name that is tried
+    /// again by how it ended before; requests counted copies, and errors what callers got wrong. Cause: rollouts were looked up by the role
+    /// candidate and from the end, and figures were added up. Fix: by the version and whether they run; as the page counts.
+    #[test]
+    fn each_version_is_shown_by_the_rollout_of_it_that_runs() {
+        let version = |name: &str, role: &str| {
+            let total = json!({"requests": 50, "shadowed": 20, "errors": {"input": 7, "engine": 3}});
+            json!({"version": name, "role": role, "total": total})
+        };
+        let rollout = |name: &str, phase: &str| json!({"version": name, "phase": phase, "weight": 0.05});
+        let mut withheld = rollout("v3", "canary");
+        withheld["withheld"] = json!(true);
+        let mut watched = rollout("v2", "baking");
+        (watched["paused"], watched["pause_reason"]) = (json!(true), json!("complaints"));
+        let status = json!({
+            "name": "late",
+            "epoch": 7,
+            "versions": [version("v2", "live"), version("v3", "candidate"), version("v1", "retained")],
+            "rollouts": [withheld, watched, rollout("v3", "aborted"), rollout("v1", "promoted")],
+        });
+        let shown: Vec<_> = rows_of(&status).iter().map(|row| row[2..].join(" | ")).collect();
+        assert_eq!(
+            shown,
+            [
+                "v2 | live, baking, paused: complaints | - | 30 | 3",
+                "v3 | canary | 5 %, withheld | 30 | 3",
+                "v1 | retained | - | 30 | 3",
+            ]
+        );
+    }
 
     #[test]
     fn what_a_later_release_says_of_a_guard_is_shown_as_far_as_it_is_understood() {
