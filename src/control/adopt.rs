@@ -439,9 +439,9 @@ impl Attempt {
         let mut lost = 0;
         for guard in guards {
             match self.add_guard(Arc::new(guard.rule.clone()), Some(guard.rule.clone()), false, setting) {
-                Ok(()) => {
-                    let added = self.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
-                    added.into_iter().for_each(|test| test.restore(guard));
+                Ok(_) => {
+                    let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
+                    tests.filter(|test| test.rule == guard.rule).for_each(|test| test.restore(guard));
                 }
                 Err(_) => lost += 1,
             }

@@ -250,14 +250,18 @@ impl Attempt {
     }
 
     /// Adds a guard, with its test where it is one of this crate's. `rule` is what it says that it is: it is not asked here,
-    /// where the control lock is held.
+    /// where the control lock is held. Whether it was added: a rule that is tested already would be the same test, with a share
+    /// of its own in the error budget.
     pub(crate) fn add_guard(
         &mut self,
         guard: Arc<dyn Guard>,
         rule: Option<Rule>,
         looks: bool,
         setting: &Setting<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
+        if rule.as_ref().is_some_and(|rule| self.tests().any(|test| test.rule == *rule)) {
+            return Ok(false);
+        }
         let test = match rule {
             None => None,
             Some(rule) => {
@@ -275,7 +279,7 @@ impl Attempt {
             }
         };
         self.guards.push(Guarded { guard, test, looks });
-        Ok(())
+        Ok(true)
     }
 
     /// Whether there are latencies that are not known well enough yet.

@@ -194,11 +194,19 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         traffic.check()?;
         let setting = self.setting();
+        // As a rollout has them: each once.
+        let mut distinct: Vec<&Rule> = Vec::with_capacity(rules.len());
+        for rule in rules {
+            if !distinct.contains(&rule) {
+                distinct.push(rule);
+            }
+        }
+        let rules = distinct;
         let subject = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
             Ok(design) => Ok(Subject::new(rule.clone(), design)),
             Err(reason) => Err(RolloutError::Guard { name: rule.name(), reason }),
         };
-        let subjects = rules.iter().enumerate().map(subject).collect::<Result<Vec<_>, _>>()?;
+        let subjects = rules.iter().copied().enumerate().map(subject).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         // A plan that is watched keeps a part of its error for that.
         let watched = !plan.baking().duration.is_zero();

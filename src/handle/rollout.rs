@@ -186,6 +186,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
     /// after the candidate was exposed begins the evidence anew, as another try of its identity.
     ///
+    /// A rule that is there already, the same in all that it says, is there once, takes one share of the error budget, and begins
+    /// nothing anew where it is said again. Guards of the host's own are each asked, whatever they are called; figures have one
+    /// series for those of one name, with the worst of their verdicts.
+    ///
     /// What makes a guard of this crate's may be refused, and is given here as it comes: `.guard(guard::latency(0.99)
     /// .at_most_times_live(1.5))`. The first guard of a chain that is refused is kept, and whatever would expose the
     /// candidate returns it instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
@@ -235,18 +239,21 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let setting = inner.setting();
         let added = self.configure(|control, desk| {
             let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
+            let mut is_new = false;
             match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
                 // One for each figure that was promised.
                 Some(rules) if !attempt.promised.is_empty() => {
                     for rule in rules.map_err(|error| error.to_string())? {
                         let judged = Some(rule.clone());
-                        attempt.add_guard(Arc::new(rule), judged, false, &setting)?;
+                        is_new |= attempt.add_guard(Arc::new(rule), judged, false, &setting)?;
                     }
                 }
                 // Ours outlives the lock: dropping a guard is the host's code.
-                _ => attempt.add_guard(Arc::clone(&guard), rule, looks, &setting)?,
+                _ => is_new = attempt.add_guard(Arc::clone(&guard), rule, looks, &setting)?,
             }
-            control.begin_anew(self.number, desk);
+            if is_new {
+                control.begin_anew(self.number, desk);
+            }
             Ok(())
         });
         added.flatten()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchback::events::EventKind;
+use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::model::ModelError;
 use switchback::operator::figures::{DESCRIBED, Family, FigureKind, FigureValue, Unit};
 use switchback::operator::{Operator, OperatorError, Operators};
@@ -331,6 +332,36 @@ fn the_age_of_the_oldest_call_and_segments_where_asked_are_figures() {
     });
     assert_eq!(under_way, 3.0);
     assert_eq!(oldest(), 0.0);
+}
+
+/// A guard of the host's that says the same each time.
+struct Says(Verdict);
+
+impl Guard for Says {
+    fn name(&self) -> String {
+        "the host's".into()
+    }
+
+    fn judge(&self, _: &Comparison<'_>) -> Evidence {
+        Evidence::new("the host's", self.0)
+    }
+}
+
+/// Bug: two guards of one name were two series with the same labels, which Prometheus refuses with the whole page. Cause: names are the host's to
+/// give. Fix: one series, of the worst verdict.
+#[test]
+fn guards_of_one_name_are_one_series_of_the_worst_verdict() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.2)).unwrap();
+    let verdicts = [Verdict::Pass, Verdict::Inconclusive, Verdict::Pass];
+    let rollout = rollout.guards(verdicts.map(Says));
+    rollout.canary(0.5).unwrap();
+    ask(&service, 10);
+    tick(&service, &clock);
+    assert_eq!(rollout.status().unwrap().evidence.len(), 3, "each is asked");
+    let figures = Operators::new([service.operator()]).unwrap().figures();
+    assert_eq!(value(&figures, "switchback_guard_verdict", &[("guard", "the host's")]), 0.0);
 }
 
 /// The table as it stands in the documentation.

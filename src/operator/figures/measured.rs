@@ -6,6 +6,7 @@ use crate::base::clock::Timestamp;
 use crate::handle::handle::ModelHandle;
 use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
 use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::guard::verdict::Verdict;
 use crate::stats::{LatencyHistogram, SegmentArm, Window};
 use crate::version::id::VersionId;
 
@@ -94,11 +95,19 @@ impl Measured {
         self.status.rollouts.iter().filter(|rollout| !rollout.phase.is_over())
     }
 
-    /// What the guards of the rollouts that run said last, each beside its candidate.
+    /// What the guards of the rollouts that run said last, each beside its candidate. Of several of one name, which a host may have,
+    /// what the one with the worst verdict said: a series is there once.
     pub(crate) fn guards(&self) -> impl Iterator<Item = (&str, &Evidence)> {
         self.rollouts().flat_map(|rollout| {
-            let shown = rollout.evidence.iter().take(GUARDS_MAX);
-            shown.map(|evidence| (rollout.version.as_str(), evidence))
+            let mut shown: Vec<&Evidence> = Vec::new();
+            for evidence in rollout.evidence.iter().take(GUARDS_MAX) {
+                match shown.iter_mut().find(|before| before.guard == evidence.guard) {
+                    Some(before) if badness(evidence.verdict) > badness(before.verdict) => *before = evidence,
+                    Some(_) => {}
+                    None => shown.push(evidence),
+                }
+            }
+            shown.into_iter().map(|evidence| (rollout.version.as_str(), evidence))
         })
     }
 
@@ -117,6 +126,14 @@ impl Measured {
 
     pub(crate) fn latencies(&self) -> impl Iterator<Item = (&str, &LatencyHistogram, &LatencyHistogram)> {
         self.latencies.iter().map(|(version, latency, queue)| (version.as_str(), latency, queue))
+    }
+}
+
+fn badness(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Pass => 0,
+        Verdict::Inconclusive => 1,
+        Verdict::Fail => 2,
     }
 }
 

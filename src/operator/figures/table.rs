@@ -272,7 +272,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_guard_verdict",
         help: "What a guard said last: 1 passed, 0 cannot tell yet, -1 failed. Of the first 16 guards of a rollout, as all figures of \
-               guards are; the status has all.",
+               guards are, and of several of one name the worst; the status has all.",
         kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version", "guard"],

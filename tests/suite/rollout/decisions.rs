@@ -545,6 +545,26 @@ fn errors_are_divided_and_told() {
     assert!((told.harm() - 0.01 * 0.2 / 2.0).abs() < 1e-12, "the same identity spends of what is left");
 }
 
+/// Bug: a rule that was said twice was two tests, each with half of the error that one has, and said again while the candidate was exposed it
+/// began the evidence anew. Cause: whatever was added was added. Fix: an equal rule is there once.
+#[test]
+fn a_rule_that_is_said_twice_is_one_guard() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).build().unwrap();
+    let rule = || guard::error_rate().at_most(0.02);
+    let rollout = service.stage("v2", below("two", 0.5)).unwrap().guard(rule()).guard(rule());
+    rollout.canary(0.5).unwrap();
+    ask(&service, 10);
+    tick(&service, &clock);
+    let status = rollout.status().unwrap();
+    assert_eq!((status.error_budget.unwrap().guards, status.evidence.len()), (1, 1));
+    let rollout = rollout.guard(rule());
+    assert!(!names(&service.events()).contains(&"evidence_reset".to_owned()));
+    let rollout = rollout.guard(guard::error_rate().at_most(0.03));
+    assert!(names(&service.events()).contains(&"evidence_reset".to_owned()), "another limit is another rule");
+    assert_eq!(rollout.status().unwrap().error_budget.unwrap().guards, 2);
+}
+
 /// A guard that is added after evidence has begun was chosen knowing it: what was seen before does not count for it.
 #[test]
 fn a_guard_that_is_added_later_begins_a_new_try() {
