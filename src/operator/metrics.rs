@@ -42,6 +42,8 @@ struct Emitted {
     round: u64,
     /// By name in two parts, then by labels: each is registered once.
     series: HashMap<(&'static str, &'static str), HashMap<Labels, Series>>,
+    /// Counters that are there no longer: a recorder has them still, and goes on with them where they come back.
+    gone: HashMap<(&'static str, &'static str), HashMap<Labels, Counted>>,
 }
 
 struct Series {
@@ -50,9 +52,28 @@ struct Series {
 }
 
 enum Handle {
-    Counter(Counter),
+    Counter(Counter, Counted),
     /// With what it is set to once it is there no longer.
     Gauge(Gauge, f64),
+}
+
+/// What a counter has come to over all that bore its labels. A recorder takes of the values that a counter is set to the largest, and
+/// ours begins again where another version takes a name.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    /// Of those before.
+    before: u64,
+    last: u64,
+}
+
+impl Counted {
+    fn total(&mut self, count: u64) -> u64 {
+        if count < self.last {
+            self.before += self.last;
+        }
+        self.last = count;
+        self.before + count
+    }
 }
 
 /// The quantiles of durations that are shown.
@@ -106,49 +127,52 @@ impl Emitted {
             }
         }
         let round = self.round;
-        for by_labels in self.series.values_mut() {
-            by_labels.retain(|_, series| {
-                if let (Handle::Gauge(gauge, gone), false) = (&series.handle, series.round == round) {
-                    gauge.set(*gone);
+        for (name, by_labels) in &mut self.series {
+            by_labels.retain(|labels, series| {
+                let is_there = series.round == round;
+                match &series.handle {
+                    _ if is_there => {}
+                    Handle::Gauge(gauge, gone) => gauge.set(*gone),
+                    Handle::Counter(_, counted) => {
+                        self.gone.entry(*name).or_default().insert(labels.clone(), *counted);
+                    }
                 }
-                series.round == round
+                is_there
             });
         }
     }
 
     fn count(&mut self, name: (&'static str, &'static str), labels: Labels, count: u64) {
-        let register =
-            |recorder: &dyn Recorder, key: &Key| Handle::Counter(recorder.register_counter(key, &METADATA));
-        if let Handle::Counter(counter) = self.of(name, labels, register) {
-            counter.absolute(count);
+        let (round, gone) = (self.round, &mut self.gone);
+        let series = self.series.entry(name).or_default().entry(labels).or_insert_with_key(|labels| {
+            let key = key(name, labels);
+            let counter = with_recorder(|recorder| recorder.register_counter(&key, &METADATA));
+            let counted = gone.get_mut(&name).and_then(|gone| gone.remove(labels)).unwrap_or_default();
+            Series { handle: Handle::Counter(counter, counted), round }
+        });
+        series.round = round;
+        if let Handle::Counter(counter, counted) = &mut series.handle {
+            counter.absolute(counted.total(count));
         }
     }
 
     fn set(&mut self, name: (&'static str, &'static str), labels: Labels, value: f64, gone: f64) {
-        let register =
-            |recorder: &dyn Recorder, key: &Key| Handle::Gauge(recorder.register_gauge(key, &METADATA), gone);
-        if let Handle::Gauge(gauge, _) = self.of(name, labels, register) {
+        let round = self.round;
+        let series = self.series.entry(name).or_default().entry(labels).or_insert_with_key(|labels| {
+            let key = key(name, labels);
+            let gauge = with_recorder(|recorder| recorder.register_gauge(&key, &METADATA));
+            Series { handle: Handle::Gauge(gauge, gone), round }
+        });
+        series.round = round;
+        if let Handle::Gauge(gauge, _) = &series.handle {
             gauge.set(value);
         }
     }
+}
 
-    /// The handle of a series, which is registered where it is new.
-    fn of(
-        &mut self,
-        name: (&'static str, &'static str),
-        labels: Labels,
-        register: impl FnOnce(&dyn Recorder, &Key) -> Handle,
-    ) -> &Handle {
-        let round = self.round;
-        let series = self.series.entry(name).or_default().entry(labels).or_insert_with_key(|labels| {
-            let labels: Vec<Label> =
-                labels.iter().map(|(name, value)| Label::new(*name, value.clone())).collect();
-            let key = Key::from_parts(format!("{}{}", name.0, name.1), labels);
-            Series { handle: with_recorder(|recorder| register(recorder, &key)), round }
-        });
-        series.round = round;
-        &series.handle
-    }
+fn key(name: (&str, &str), labels: &Labels) -> Key {
+    let labels: Vec<Label> = labels.iter().map(|(name, value)| Label::new(*name, value.clone())).collect();
+    Key::from_parts(format!("{}{}", name.0, name.1), labels)
 }
 
 static METADATA: Metadata<'static> = Metadata::new("switchback", Level::INFO, Some(module_path!()));

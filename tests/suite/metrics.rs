@@ -8,10 +8,10 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use parking_lot::Mutex;
-use switchback::guard;
 use switchback::operator::Operators;
 use switchback::operator::figures::{DESCRIBED, FigureKind};
 use switchback::options::Shadowing;
+use switchback::{RollbackOutcome, guard};
 
 use crate::common::*;
 
@@ -48,7 +48,8 @@ impl CounterFn for Cell {
 
     fn absolute(&self, value: u64) {
         self.call_back();
-        self.bits.store(value, Ordering::Relaxed);
+        // As recorders do: of what a counter is set to, the largest.
+        self.bits.fetch_max(value, Ordering::Relaxed);
     }
 }
 
@@ -190,4 +191,43 @@ fn a_recorder_of_the_hosts_is_told_what_is_measured() {
     drop((rollout, late));
     metrics::with_local_recorder(&recorder, || timer.upgrade().emit_metrics());
     assert!(recorder.gauge("switchback_traffic_ratio{model=late,version=v1}").is_nan());
+}
+
+/// Bug: the counters of a version stood still for whoever looked, after another one had taken its name, until that had come further. Cause: a
+/// recorder takes the largest of what a counter is set to, and the other begins at nothing. Fix: what was counted before is added.
+#[test]
+fn a_counter_goes_on_where_another_version_takes_the_name() {
+    let clock = clock();
+    let late = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let models = Operators::new([late.operator()]).unwrap();
+    let recorder = Kept::default();
+    let served = || {
+        tick(&late, &clock);
+        metrics::with_local_recorder(&recorder, || models.emit_metrics());
+        recorder.counter("switchback_requests_total{model=late,version=v2,mode=served}")
+    };
+    let rollout = late.stage("v2", says("two", 0.2)).unwrap();
+    rollout.promote().unwrap();
+    ask(&late, 50);
+    assert_eq!(served(), 50);
+    assert!(matches!(late.rollback("complaints"), RollbackOutcome::RolledBack { .. }));
+    // It is retained no longer, so its name is free.
+    for name in ["v3", "v4", "v5"] {
+        late.stage(name, says(name, 0.2)).unwrap().promote().unwrap();
+    }
+    assert_eq!(served(), 50);
+    late.stage("v2", says("another", 0.3)).unwrap().promote().unwrap();
+    ask(&late, 10);
+    assert_eq!(served(), 60);
+    ask(&late, 5);
+    assert_eq!(served(), 65);
+    // Not shown for an hour, and back.
+    for name in ["v6", "v7", "v8"] {
+        late.stage(name, says(name, 0.2)).unwrap().promote().unwrap();
+    }
+    clock.advance(seconds(7_200));
+    assert_eq!(served(), 65);
+    late.stage("v2", says("a third", 0.3)).unwrap().promote().unwrap();
+    ask(&late, 7);
+    assert_eq!(served(), 72);
 }
