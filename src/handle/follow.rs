@@ -41,6 +41,8 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
     guards: Box<Guards<I, O>>,
     /// Versions that failed or were taken off, which are opened anew once their files have changed and are whole.
     again: OrderedSet<VersionId>,
+    /// Versions that came while another process had the state, to be tried once this one has it.
+    waiting: OrderedSet<VersionId>,
     /// The refusals that were told, oldest first.
     told: VecDeque<(VersionId, Option<String>, String)>,
 }
@@ -58,7 +60,9 @@ pub struct Followed {
     pub change: Change,
     /// The outcome of what the policy did about it: nothing where it asks for nothing. What fails is tried again once
     /// the version's files have changed and are whole ([`Change::Settled`]), not before: it would fail again. The
-    /// handle tells it too, as [`VersionRefused`](crate::events::EventKind::VersionRefused).
+    /// handle tells it too, as [`VersionRefused`](crate::events::EventKind::VersionRefused). Where another process has the state
+    /// ([`StageError::Standby`]) nothing is opened, and the version is tried, and told as [`Change::Added`] again, once this
+    /// process has it.
     pub done: Result<(), FollowError>,
 }
 
@@ -75,6 +79,14 @@ pub enum FollowError {
     /// It is staged, and the plan cannot be run.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
+    /// It came while another process had the state, which has tried it.
+    #[error(
+        "{version} was tried by the process that had the state before: stage it and run a plan by hand if it is to be tried again"
+    )]
+    Tried {
+        /// The version.
+        version: VersionId,
+    },
 }
 
 debug_as_told!(FollowError);
@@ -117,8 +129,16 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         guards: impl Fn(Rollout<I, O>) -> Rollout<I, O> + Send + 'static,
     ) -> Result<Follow<I, O>, RepositoryError> {
         let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
-        let (again, told) = (OrderedSet::default(), VecDeque::new());
-        Ok(Follow { handle: self.clone(), served, watch, policy, guards: Box::new(guards), again, told })
+        Ok(Follow {
+            handle: self.clone(),
+            served,
+            watch,
+            policy,
+            guards: Box::new(guards),
+            again: OrderedSet::default(),
+            waiting: OrderedSet::default(),
+            told: VecDeque::new(),
+        })
     }
 }
 
@@ -146,12 +166,23 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         let mut all = Vec::with_capacity(changes.len());
         for change in changes {
             let followed = Followed { done: self.act(&change), change };
-            if let Some((version, reason)) = refusal(&followed) {
-                self.tell_refusal(version, reason);
+            all.push(self.told(followed));
+        }
+        if !self.handle.inner.control.lock().is_standby() {
+            for version in std::mem::take(&mut self.waiting) {
+                let done = self.try_version(version, true);
+                all.push(self.told(Followed { done, change: Change::Added { version } }));
             }
-            all.push(followed);
         }
         Ok(all)
+    }
+
+    /// Tells a refusal, where it is one that is to be told.
+    fn told(&mut self, followed: Followed) -> Followed {
+        if let Some((version, reason)) = refusal(&followed) {
+            self.tell_refusal(version, reason);
+        }
+        followed
     }
 
     fn tell_refusal(&mut self, version: VersionId, reason: String) {
@@ -178,37 +209,56 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             return Ok(());
         }
         match change {
-            Change::Added { version } => self.try_version(*version),
-            Change::Settled { version } if self.again.contains(version) => self.try_version(*version),
+            Change::Added { version } => self.try_version(*version, false),
+            Change::Settled { version } if self.again.contains(version) => self.try_version(*version, false),
             Change::Changed { version } => {
                 self.take_off(*version);
                 Ok(())
             }
             Change::Removed { version } => {
                 self.again.remove(version);
+                self.waiting.remove(version);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn try_version(&mut self, version: VersionId) -> Result<(), FollowError> {
+    /// Whether it has `waited` for the state: then whoever had that may have tried it.
+    fn try_version(&mut self, version: VersionId, waited: bool) -> Result<(), FollowError> {
         self.again.remove(&version);
         let tried = match &self.policy {
             OnPublish::Tell => Ok(()),
             OnPublish::Stage => self.stage(version).map(drop),
-            OnPublish::Run(plan) => self
-                .stage(version)
-                .and_then(|rollout| (self.guards)(rollout).run(plan.clone()).map_err(FollowError::from)),
+            OnPublish::Run(plan) => self.stage(version).and_then(|rollout| {
+                if waited && self.was_tried(&rollout) {
+                    let _ = rollout.rollback("it was tried by the process that had the state before");
+                    return Err(FollowError::Tried { version });
+                }
+                (self.guards)(rollout).run(plan.clone()).map_err(FollowError::from)
+            }),
         };
-        if tried.is_err() {
-            self.again.insert(version);
+        match &tried {
+            Ok(()) => {}
+            Err(FollowError::Stage(StageError::Standby)) => drop(self.waiting.insert(version)),
+            // A person has had it taken off, or a guard has.
+            Err(FollowError::Tried { .. }) => {}
+            Err(_) => drop(self.again.insert(version)),
         }
         tried
     }
 
+    /// Whether what is staged was exposed before, under any name.
+    fn was_tried(&self, rollout: &Rollout<I, O>) -> bool {
+        let control = &*self.handle.inner.control.lock();
+        control.attempt(rollout.number).is_some_and(|attempt| control.tries.before(attempt.identity) > 0)
+    }
+
     /// Takes a candidate off whose files have changed: what was loaded may have been half of it. What is live stays.
     fn take_off(&mut self, version: VersionId) {
+        if self.waiting.remove(&version) {
+            self.again.insert(version);
+        }
         let running = self.handle.rollout(version.as_str());
         if let Some(rollout) = running.filter(|rollout| rollout.phase() != Phase::Baking) {
             let _ = rollout

@@ -103,13 +103,8 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     ) -> Result<Rollout<I, O>, StageError> {
         let id = VersionId::new(name)?;
         let inner = &self.inner;
-        if inner.control.lock().is_in_use(id) {
-            return Err(StageError::InUse { version: id });
-        }
-        let version: Arc<dyn AnyVersion> = Arc::new(inner.prepare_aside(id, open)?);
-        let shadow = inner.serving.shadow_counts();
-        inner.bring_to_fleet(&version);
-        let begin = |control: &mut Control, desk: Desk<'_>| {
+        // Looked at before it is loaded, which takes a while, and after, when all of it may be otherwise.
+        let may_begin = |control: &Control| {
             if control.closed {
                 return Err(StageError::Closed);
             }
@@ -120,6 +115,14 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
             if control.is_in_use(id) {
                 return Err(StageError::InUse { version: id });
             }
+            Ok(())
+        };
+        may_begin(&inner.control.lock())?;
+        let version: Arc<dyn AnyVersion> = Arc::new(inner.prepare_aside(id, open)?);
+        let shadow = inner.serving.shadow_counts();
+        inner.bring_to_fleet(&version);
+        let begin = |control: &mut Control, desk: Desk<'_>| {
+            may_begin(control)?;
             control.begin(&version, shadow, desk.now).ok_or(StageError::TooMany)
         };
         let acting =

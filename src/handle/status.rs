@@ -286,7 +286,7 @@ pub struct RolloutStatus {
 
 impl Control {
     /// Whether another process has the state.
-    fn is_standby(&self) -> bool {
+    pub(crate) fn is_standby(&self) -> bool {
         #[cfg(feature = "state")]
         let standby = self.standby.is_some();
         #[cfg(not(feature = "state"))]

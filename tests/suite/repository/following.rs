@@ -102,6 +102,80 @@ fn told(followed: &Followed) -> String {
     format!("{}{done}", change["change"].as_str().unwrap())
 }
 
+/// Bug: what was published while a process stood by was refused after it had been loaded, and tried by nobody once that process had taken the
+/// state over. Cause: who has the state was looked at last, and a refusal was final. Fix: it is looked at first, and the version waits; what
+/// whoever had the state has tried is not tried again.
+#[test]
+fn what_is_published_while_another_process_has_the_state_is_tried_once_this_one_has_it() {
+    let first = Stage::new();
+    let begin = || {
+        let (version, model) = first.served.open("1").unwrap();
+        ModelHandle::builder("late")
+            .live(version.as_str(), model)
+            .clock(first.clock.clone())
+            .threads(Threads::manual())
+            .state(first.folder.0.join("state"))
+            .source(Arc::clone(&first.served))
+            .build()
+            .unwrap()
+    };
+    let policy = || OnPublish::Run(Plan::new([switchback::Step::canary(0.1).unwrap()]).unwrap());
+    let guards = |rollout: switchback::Rollout<f32, f32>| rollout.guard(guard::error_rate().at_most(0.5));
+    let (had, stands_by) = (begin(), begin());
+    assert!(stands_by.status().standby);
+    let look = |follow: &mut Follow<f32, f32>| {
+        first.clock.advance(seconds(60));
+        let followed = follow.poll().unwrap();
+        followed.into_iter().map(|followed| (told(&followed), followed.done.err())).collect::<Vec<_>>()
+    };
+    let mut follow = stands_by.follow(Arc::clone(&first.served), policy(), guards).unwrap();
+    // It would fail if it were opened.
+    let two = first.version("2");
+    fs::write(two.join("model.onnx"), "no model").unwrap();
+    look(&mut follow);
+    let seen = look(&mut follow);
+    assert!(
+        matches!(&seen[..], [(_, Some(FollowError::Stage(StageError::Standby)))]),
+        "it is not opened: {seen:?}"
+    );
+    fs::copy(WEIGHTS, two.join("external.data")).unwrap();
+    write(&two.join("model.onnx"), &fs::read(GRAPH).unwrap(), 7);
+    look(&mut follow);
+    let seen = look(&mut follow);
+    assert!(
+        matches!(seen.last(), Some((_, Some(FollowError::Stage(StageError::Standby))))),
+        "its files have changed: {seen:?}"
+    );
+
+    // Another one is tried, and taken off, by the process that has the state.
+    let mut other = had.follow(Arc::clone(&first.served), policy(), guards).unwrap();
+    let three = first.version("3");
+    fs::write(three.join("external.data"), [0, 0, 128, 63, 0, 0, 128, 63]).unwrap();
+    fs::copy(GRAPH, three.join("model.onnx")).unwrap();
+    look(&mut other);
+    look(&mut other);
+    assert_eq!(had.rollout("3").unwrap().phase(), Phase::Canary);
+    assert!(look(&mut follow).iter().chain(&look(&mut follow)).any(|(told, _)| told == "added, failed"));
+    let _ = had.rollback("complaints");
+    assert!(look(&mut follow).is_empty(), "it has the state still");
+    had.close(seconds(1)).unwrap();
+
+    stands_by.tick();
+    assert!(!stands_by.status().standby);
+    let seen = look(&mut follow);
+    assert!(
+        matches!(
+            &seen[..],
+            [(two, None), (three, Some(FollowError::Tried { version }))]
+                if two == "added" && three == "added, failed" && *version == "3"
+        ),
+        "{seen:?}"
+    );
+    assert_eq!(stands_by.rollout("2").unwrap().phase(), Phase::Canary);
+    assert!(stands_by.rollout("3").is_none());
+    assert!(look(&mut follow).is_empty(), "once");
+}
+
 /// Writes a file, surely with another time than it had.
 fn write(path: &Path, bytes: &[u8], at: u64) {
     fs::write(path, bytes).unwrap();
