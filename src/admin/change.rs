@@ -9,6 +9,7 @@ use super::answer::{Answer, JSON, tag};
 use crate::base::causes::in_full;
 use crate::base::node::{Misread, Node, Value};
 use crate::control::moves::RollbackOutcome;
+use crate::handle::rollout::RolloutError;
 use crate::model::identity::Identity;
 use crate::operator::{Operator, OperatorError};
 
@@ -142,19 +143,19 @@ const OF_HANDLE: [(&str, OfHandle); 8] = [
 const OF_ROLLOUT: [(&str, OfRollout); 6] = [
     ("shadow", |operator, tried, asked| {
         let share = asked.share()?;
-        raised(operator, tried, || operator.shadow(tried.version, share))
+        raised(operator, tried, |operator| operator.shadow(tried.version, share))
     }),
     ("canary", |operator, tried, asked| {
         let share = asked.share()?;
-        raised(operator, tried, || operator.canary(tried.version, share))
+        raised(operator, tried, |operator| operator.canary(tried.version, share))
     }),
-    ("promote", |operator, tried, _| raised(operator, tried, || operator.promote(tried.version))),
+    ("promote", |operator, tried, _| raised(operator, tried, |operator| operator.promote(tried.version))),
     ("pause", |operator, tried, asked| {
         let reason = asked.reason()?;
         operator.pause(tried.version, reason).map_err(|error| failed(operator, &error))?;
         Ok(done(operator))
     }),
-    ("resume", |operator, tried, _| raised(operator, tried, || operator.resume(tried.version))),
+    ("resume", |operator, tried, _| raised(operator, tried, |operator| operator.resume(tried.version))),
     ("abort", |operator, tried, asked| {
         let reason = asked.reason()?;
         let outcome = operator.abort(tried.version, reason).map_err(|error| failed(operator, &error))?;
@@ -230,9 +231,13 @@ fn identity_of(operator: &Operator, written: &str) -> Result<Identity, Answer> {
 }
 
 /// Raises what a version is exposed to, unless somebody has changed who answers.
-fn raised(operator: &Operator, tried: Tried<'_>, raise: impl Fn() -> Result<(), OperatorError>) -> Made {
-    unchanged_since(operator, tried.parts)?;
-    raise().map_err(|error| failed(operator, &error))?;
+fn raised(
+    operator: &Operator,
+    tried: Tried<'_>,
+    raise: impl Fn(&Operator) -> Result<(), OperatorError>,
+) -> Made {
+    let operator = &unchanged_since(operator, tried.parts)?;
+    raise(operator).map_err(|error| failed(operator, &error))?;
     Ok(done(operator))
 }
 
@@ -254,18 +259,25 @@ fn failed(operator: &Operator, error: &OperatorError) -> Answer {
             };
             Answer::refused(StatusCode::NOT_FOUND, format!("no rollout that runs tries {version}: {there}"))
         }
+        OperatorError::Rollout(RolloutError::EpochChanged { .. }) => {
+            Answer::refused(StatusCode::PRECONDITION_FAILED, in_full(error))
+        }
         OperatorError::Rollout(_) => Answer::refused(StatusCode::CONFLICT, in_full(error)),
     }
 }
 
 /// Two may be on call: one promotes what the other has just taken back. Where a request says what was looked at, that must hold
-/// still.
-fn unchanged_since(operator: &Operator, parts: &Parts) -> Result<(), Answer> {
-    let Some(seen) = parts.headers.get(IF_MATCH) else { return Ok(()) };
-    let now = tag(operator.status().epoch);
+/// still, in the moment of the change too.
+fn unchanged_since(operator: &Operator, parts: &Parts) -> Result<Operator, Answer> {
+    let Some(seen) = parts.headers.get(IF_MATCH) else { return Ok(operator.clone()) };
+    let epoch = operator.status().epoch;
+    let now = tag(epoch);
     let seen = seen.to_str().unwrap_or_default();
-    if seen == "*" || seen.split(',').any(|seen| seen.trim() == now) {
-        return Ok(());
+    if seen == "*" {
+        return Ok(operator.clone());
+    }
+    if seen.split(',').any(|seen| seen.trim() == now) {
+        return Ok(operator.at_epoch(epoch));
     }
     let why = format!("who answers has changed since {seen}: it is {now} now, so look again");
     Err(Answer::refused(StatusCode::PRECONDITION_FAILED, why))

@@ -46,6 +46,8 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     illegal: Option<RolloutError>,
     /// A guard that judges by the truth.
     truthful: Option<String>,
+    /// The routing table at which exposure may be raised, where it is not any.
+    epoch: Option<u64>,
 }
 
 impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
@@ -108,8 +110,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
             if control.closed {
                 return Err(StageError::Closed);
             }
-            #[cfg(feature = "state")]
-            if control.standby.is_some() {
+            if control.is_standby() {
                 return Err(StageError::Standby);
             }
             if control.is_in_use(id) {
@@ -172,7 +173,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
-        Self { handle, number, version, illegal: None, truthful: None }
+        Self { handle, number, version, illegal: None, truthful: None, epoch: None }
+    }
+
+    /// Raises exposure at this routing table alone.
+    pub(crate) fn at_epoch(self, epoch: Option<u64>) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Says what the version is meant to achieve, as it was found when it was published: what
@@ -395,7 +401,21 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         attempts: Vec<u32>,
         raise: impl FnOnce(&mut Control, Desk<'_>) -> Result<(), RolloutError>,
     ) -> Result<(), RolloutError> {
+        let unchanged = |control: &Control| match self.epoch {
+            Some(seen) if seen != control.epoch => {
+                Err(RolloutError::EpochChanged { seen, epoch: control.epoch })
+            }
+            _ => Ok(()),
+        };
+        // What a fleet agrees on has epochs of its own.
+        let is_in_fleet = self.handle.inner.is_in_fleet();
+        if is_in_fleet {
+            unchanged(&self.handle.inner.control.lock())?;
+        }
         let acting = |control: &mut Control, desk: Desk<'_>| {
+            if !is_in_fleet {
+                unchanged(control)?;
+            }
             self.handle.acting(|control| raise(control, desk))(control)
         };
         let raised = self.handle.inner.raise(attempts, acting);
@@ -715,6 +735,14 @@ pub enum RolloutError {
     NotAgreed {
         /// The obstacle.
         reason: String,
+    },
+    /// Somebody has changed who answers since it was looked at: see [`Operator::at_epoch`](crate::operator::Operator::at_epoch).
+    #[error("who answers has changed since {seen}: the epoch is {epoch} now, so look again")]
+    EpochChanged {
+        /// The epoch that was looked at.
+        seen: u64,
+        /// The epoch that is.
+        epoch: u64,
     },
     /// The version's identity did harm before.
     #[error("{version} is quarantined ({reason}): release its identity, or drive it by hand")]

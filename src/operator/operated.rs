@@ -55,6 +55,7 @@ pub(crate) trait Operated: Send + Sync {
         actor: Actor<'_>,
         version: &str,
         by: RolloutMove,
+        epoch: Option<u64>,
     ) -> Result<RollbackOutcome, OperatorError>;
     fn downgrade(&self) -> Arc<dyn WeakOperated>;
 }
@@ -155,10 +156,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> Operated for ModelHandle<I, O> {
         actor: Actor<'_>,
         version: &str,
         by: RolloutMove,
+        epoch: Option<u64>,
     ) -> Result<RollbackOutcome, OperatorError> {
         let no_rollout = || OperatorError::NoRollout { version: version.into() };
         let rollout = self.by(actor).rollout(version).ok_or_else(no_rollout)?;
-        moved(&rollout, by)
+        moved(&rollout.at_epoch(epoch), by)
     }
 
     fn downgrade(&self) -> Arc<dyn WeakOperated> {

@@ -25,6 +25,7 @@ pub struct Operator {
     handle: Arc<dyn Operated>,
     actor: Option<Arc<str>>,
     by_segment: bool,
+    epoch: Option<u64>,
 }
 
 impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
@@ -32,7 +33,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     /// [acts](Self::acting_as).
     pub fn operator(&self) -> Operator {
         let (handle, actor) = (Arc::new(self.clone()), self.actor.clone());
-        Operator { name: self.name().into(), handle, actor, by_segment: false }
+        Operator { name: self.name().into(), handle, actor, by_segment: false, epoch: None }
     }
 }
 
@@ -46,6 +47,17 @@ impl Operator {
     #[must_use = "it is the operator that is returned which acts for them"]
     pub fn acting_as(&self, actor: impl Into<Arc<str>>) -> Self {
         Self { actor: Some(bounded(&*actor.into()).into()), ..self.clone() }
+    }
+
+    /// The same, which raises exposure only while the routing table has this [`epoch`](crate::status::Status::epoch): nobody has changed who answers
+    /// since whoever asks has looked. It is compared in the moment of the change. What lowers exposure asks for no epoch. In a fleet it is
+    /// this process's table, compared before the others are asked.
+    pub fn at_epoch(&self, epoch: u64) -> Self {
+        Self { epoch: Some(epoch), ..self.clone() }
+    }
+
+    fn move_rollout(&self, version: &str, by: RolloutMove) -> Result<RollbackOutcome, OperatorError> {
+        self.handle.move_rollout(&self.actor, version, by, self.epoch)
     }
 
     /// The same for whoever only looks: it keeps nothing alive.
@@ -171,7 +183,7 @@ impl Operator {
         version: &str,
         sample: impl TryInto<Share, Error: Into<ShareError>>,
     ) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Shadow(share_of(sample))).map(drop)
+        self.move_rollout(version, RolloutMove::Shadow(share_of(sample))).map(drop)
     }
 
     /// Has the candidate of this name answer a share of the requests: see [`Rollout::canary`](crate::Rollout::canary).
@@ -184,7 +196,7 @@ impl Operator {
         version: &str,
         weight: impl TryInto<Share, Error: Into<ShareError>>,
     ) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Canary(share_of(weight))).map(drop)
+        self.move_rollout(version, RolloutMove::Canary(share_of(weight))).map(drop)
     }
 
     /// Makes the candidate of this name live: see [`Rollout::promote`](crate::Rollout::promote).
@@ -193,7 +205,7 @@ impl Operator {
     ///
     /// No rollout tries such a version, or it cannot be promoted. Nothing has changed then.
     pub fn promote(&self, version: &str) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Promote).map(drop)
+        self.move_rollout(version, RolloutMove::Promote).map(drop)
     }
 
     /// The plan of the rollout that tries this version stands still: see [`Rollout::pause`](crate::Rollout::pause).
@@ -202,7 +214,7 @@ impl Operator {
     ///
     /// No rollout tries such a version.
     pub fn pause(&self, version: &str, reason: impl Into<String>) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Pause(reason.into())).map(drop)
+        self.move_rollout(version, RolloutMove::Pause(reason.into())).map(drop)
     }
 
     /// The plan of the rollout that tries this version goes on: see [`Rollout::resume`](crate::Rollout::resume).
@@ -211,7 +223,7 @@ impl Operator {
     ///
     /// No rollout tries such a version, or its exposure cannot be written down: it stays paused.
     pub fn resume(&self, version: &str) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Resume).map(drop)
+        self.move_rollout(version, RolloutMove::Resume).map(drop)
     }
 
     /// Takes off the candidate of this name or, where it is live and watched, takes live back: see
@@ -221,7 +233,7 @@ impl Operator {
     ///
     /// No rollout tries such a version.
     pub fn abort(&self, version: &str, reason: impl Into<String>) -> Result<RollbackOutcome, OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Abort(reason.into()))
+        self.move_rollout(version, RolloutMove::Abort(reason.into()))
     }
 
     pub(crate) fn measured(&self) -> Measured {
@@ -257,7 +269,7 @@ impl WeakOperator {
     pub fn upgrade(&self) -> Option<Operator> {
         let handle = self.handle.upgrade()?;
         let Self { name, by_segment, .. } = self;
-        Some(Operator { name: Arc::clone(name), handle, actor: None, by_segment: *by_segment })
+        Some(Operator { name: Arc::clone(name), handle, actor: None, by_segment: *by_segment, epoch: None })
     }
 }
 

@@ -425,6 +425,36 @@ fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
     assert!(!format!("{:?}", Bearer::new(TOKEN).unwrap()).contains("horse"));
 }
 
+/// Bug: of two who had looked at the same and raised at once, both did. Cause: what was looked at was compared before the change waited for its
+/// turn. Fix: it is compared in the moment of the change.
+#[cfg(feature = "state")]
+#[test]
+fn of_two_who_have_looked_at_the_same_one_raises() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = builder(&clock).live("v1", says("one", 0.1)).state(&folder.0).build().unwrap();
+    drop(service.stage("v2", says("two", 0.9)).unwrap());
+    let admin = admin(&service);
+    for round in 0..20 {
+        let seen = format!("\"{}\"", service.status().epoch);
+        let began = std::sync::Barrier::new(2);
+        let raise = |share: f64| {
+            began.wait();
+            post(&admin, "/late/rollouts/v2/canary", &[("if-match", &seen)], json!({"share": share})).status()
+        };
+        let (one, two) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| raise(0.1 + f64::from(round) / 100.0));
+            (raise(0.5 + f64::from(round) / 100.0), other.join().unwrap())
+        });
+        let mut answers = [one, two];
+        answers.sort();
+        assert_eq!(answers, [StatusCode::OK, StatusCode::PRECONDITION_FAILED], "round {round}");
+    }
+    let operator = service.operator();
+    let epoch = service.status().epoch;
+    assert!(operator.at_epoch(epoch - 1).promote("v2").is_err());
+    operator.at_epoch(epoch).promote("v2").unwrap();
+}
+
 /// Bug: the page said that a canary answers its share while live answered it, since nobody ticked. Cause: the share is what was asked for.
 /// Fix: it is said beside it.
 #[test]
