@@ -13,7 +13,7 @@ use crate::model::Tier;
 struct Asked {
     /// Only what is ready.
     #[serde(default)]
-    ready: bool,
+    ready: Option<bool>,
 }
 
 /// Returns the answer to `POST /v2/repository/index`, in JSON: the versions that are loaded, each with its role as the
@@ -28,14 +28,16 @@ pub fn repository_index<'s>(
     statuses: impl IntoIterator<Item = &'s Status>,
 ) -> Result<String, Error> {
     let asked = match body {
-        [] => Asked { ready: false },
+        [] => Asked { ready: None },
         body => from_json(body)
             .map_err(|error| Error::new(format!("write {{}} or {{\"ready\": true}}: {error}")))?,
     };
+    // Null is as good as nothing, as in all that may be left out.
+    let ready_alone = asked.ready.unwrap_or_default();
     let mut index = Vec::new();
     for status in statuses {
         let loaded = status.versions.iter().filter(|version| version.role != Role::Past);
-        for version in loaded.filter(|version| !asked.ready || is_ready(version)) {
+        for version in loaded.filter(|version| !ready_alone || is_ready(version)) {
             index.push(json!({
                 "name": status.name,
                 "version": version.version,

@@ -6,7 +6,7 @@ use std::fmt;
 use half::{bf16, f16};
 use http::HeaderMap;
 use ndarray::ArrayD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value as Json};
 
 use super::data::{Data, Scalar};
@@ -39,14 +39,21 @@ pub(crate) struct Wanted {
     pub(crate) binary: bool,
 }
 
+/// What may be left out may be null too: clients write so what they have nothing for.
+fn or_nothing<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 #[derive(Deserialize)]
 struct Request {
     #[serde(default)]
     id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     parameters: Map<String, Json>,
     inputs: Vec<Given>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     outputs: Vec<Asked>,
 }
 
@@ -55,7 +62,7 @@ struct Given {
     name: String,
     datatype: String,
     shape: Vec<Number>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     parameters: Map<String, Json>,
     #[serde(default)]
     data: Option<Data>,
@@ -64,7 +71,7 @@ struct Given {
 #[derive(Deserialize)]
 struct Asked {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     parameters: Map<String, Json>,
 }
 
@@ -90,7 +97,7 @@ impl Infer {
         let request: Request = from_json(json)
             .map_err(|error| Error::new(format!("the JSON of the request cannot be read: {error}")))?;
         for name in ["sequence_id", "sequence_start", "sequence_end"] {
-            if request.parameters.contains_key(name) {
+            if is_said(&request.parameters, name) {
                 return Err(Error::new(format!(
                     "`parameters.{name}` is not known here: to have one version answer all of a sequence, send `parameters.key`"
                 )));
@@ -189,6 +196,10 @@ fn split<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<(&'b [u8], &'b [u8])
     }
 }
 
+fn is_said(parameters: &Map<String, Json>, name: &str) -> bool {
+    parameters.get(name).is_some_and(|value| !value.is_null())
+}
+
 fn flag(parameters: &Map<String, Json>, name: &str, what: &str) -> Result<Option<bool>, Error> {
     match parameters.get(name) {
         None | Some(Json::Null) => Ok(None),
@@ -199,12 +210,13 @@ fn flag(parameters: &Map<String, Json>, name: &str, what: &str) -> Result<Option
 
 /// Refuses what is asked in parameters of a tensor and is not done here.
 fn refuse_extensions(parameters: &Map<String, Json>, what: &str) -> Result<(), Error> {
-    if parameters.keys().any(|name| name.starts_with("shared_memory")) {
+    let mut said = parameters.iter().filter(|(_, value)| !value.is_null());
+    if said.any(|(name, _)| name.starts_with("shared_memory")) {
         return Err(Error::new(format!(
             "{what} is in shared memory, which is not done here: send it with the request"
         )));
     }
-    if parameters.contains_key("classification") {
+    if is_said(parameters, "classification") {
         return Err(Error::new(format!(
             "`parameters.classification` of {what} is not done here: ask for the output itself and sort its scores"
         )));

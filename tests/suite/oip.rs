@@ -51,6 +51,25 @@ fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
     );
 }
 
+/// Bug: a request whose `parameters` or `outputs` were null was refused. Cause: what may be left out was read as what it is where it is there.
+/// Fix: null is nothing.
+#[test]
+fn what_is_null_is_as_good_as_left_out() {
+    let input = json!({"name": "x", "datatype": "FP32", "shape": [1], "data": [0.5]});
+    let bare = json!({"inputs": [input]}).to_string();
+    let mut nulls = input.clone();
+    nulls["parameters"] = Value::Null;
+    let asked = json!({"id": null, "parameters": null, "outputs": null, "inputs": [nulls]}).to_string();
+    let parse = |body: &str| Infer::parse(&HeaderMap::new(), body.as_bytes()).unwrap();
+    assert!(parse(&asked) == parse(&bare));
+    nulls["parameters"] = json!({"binary_data_size": null, "shared_memory_region": null});
+    let output = json!({"name": "x", "parameters": null});
+    let parameters = json!({"key": null, "sequence_id": null, "binary_data_output": null});
+    let asked = json!({"parameters": parameters, "outputs": [output], "inputs": [nulls]}).to_string();
+    assert_eq!(parse(&asked).outputs().collect::<Vec<_>>(), ["x"]);
+    assert_eq!(repository_index(br#"{"ready": null}"#, []).unwrap(), "[]");
+}
+
 #[test]
 fn an_index_lists_what_is_loaded_by_its_role() {
     let same = |name: &str| closure(format!("same@{name}"), |x: &Tensors| Ok(x.clone()));
