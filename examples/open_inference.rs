@@ -24,7 +24,7 @@ use lexopt::ValueExt;
 use switchback::model::ModelError;
 use switchback::model::onnx::{OnnxModel, Tensors};
 use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
-use switchback::{Kpi, ModelHandle, Task, closure};
+use switchback::{Kpi, ModelHandle, PredictError, Task, closure};
 
 const NAME: &str = "same";
 /// What a request may have, before and after it is decompressed.
@@ -215,14 +215,20 @@ async fn infer(
             Ok(response) => response.into_response(),
             Err(error) => refused(&error.to_string()),
         },
-        Err(error) => refused(&error.to_string()),
+        Err(PredictError::Input(error)) => refused(&error.to_string()),
+        // No fault of the request's: whoever counts failures of the server counts it, and a client may try again.
+        Err(failed) => told(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
     }
 }
 
-/// Clients of the protocol read the field `error`, whatever the status.
 fn refused(why: &str) -> Response {
+    told(StatusCode::BAD_REQUEST, why)
+}
+
+/// Clients of the protocol read the field `error`, whatever the status.
+fn told(status: StatusCode, why: &str) -> Response {
     let body = serde_json::json!({ "error": why }).to_string();
-    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body).into_response()
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn decompressed(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, String> {
