@@ -76,7 +76,7 @@ fn wrong(query: &str) -> Vec<String> {
             }
         }
     }
-    for clause in ["by (", "on (", "group_left ("] {
+    for clause in ["by (", "on (", "ignoring (", "group_left ("] {
         for (place, _) in query.match_indices(clause) {
             let inside = query[place + clause.len()..].split(')').next().unwrap_or_default();
             let labels = inside.split(',').map(str::trim).filter(|label| !known.contains(label));
