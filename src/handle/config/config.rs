@@ -224,7 +224,11 @@ impl Config {
         match (told.complete_after, told.at_random) {
             (Some(age), _) => labels.arrival = Some(Arrival::CompleteAfter(age.0)),
             (None, Some(true)) => labels.arrival = Some(Arrival::AtRandom),
-            (None, _) => {}
+            // What the code says stands where the file says nothing, and only there.
+            (None, Some(false)) => {
+                labels.arrival.take_if(|arrival| matches!(arrival, Arrival::AtRandom));
+            }
+            (None, None) => {}
         }
         if let (Some(after), Some(means)) = (told.silence, told.means) {
             labels.assumed = Some((after.0, means.outcome()));

@@ -50,7 +50,7 @@ section! {
     LabelFields {
         /// The age at which a prediction's truth is known if it ever will be, such as "1d".
         complete_after: Span,
-        /// Whether when a label comes has nothing to do with what it says.
+        /// Whether when a label comes has nothing to do with what it says; false takes back what the code says of it.
         at_random: bool,
         /// The age at which a prediction without an outcome is taken to have the one that `means` says.
         silence: Span,

@@ -531,6 +531,21 @@ fn misfit(document: &Json, schema: &Json, root: &Json) -> Option<String> {
     None
 }
 
+/// Bug: `at_random = false` was read, and changed nothing of labels that the code says come at random. Cause: only true was looked at. Fix: it
+/// takes that back, and nothing else.
+#[test]
+fn labels_that_do_not_come_at_random_are_taken_back() {
+    use crate::handle::options::Labels;
+    let read = |fields: Json| of_json(&json!({ "name": "late", "labels": fields })).unwrap();
+    let (random, plain) = (Labels::at_random(), Labels::new());
+    let told = |config: &Config, labels: &Labels| config.labels(labels.clone()).maturity();
+    let taken_back = read(json!({ "at_random": false }));
+    assert_eq!(told(&taken_back, &random), plain.maturity());
+    assert_eq!(told(&read(json!({})), &random), random.maturity());
+    let aged = Labels::complete_after(std::time::Duration::from_secs(60));
+    assert_eq!(told(&taken_back, &aged), aged.maturity());
+}
+
 /// Compares a file with what it should be; writes it where that is wanted.
 fn held(path: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
