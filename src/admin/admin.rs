@@ -36,6 +36,9 @@ impl Admin {
     pub const BODY_MAX: usize = 64 << 10;
 
     /// Shows these models, and changes nothing.
+    ///
+    /// `ready`, `live` and `metrics` are paths of the whole service's: a model of such a name has no page of its own, and is seen among all
+    /// models, at the service's root. What is below its name is there: reports, events, decisions and changes.
     pub fn new(operators: Operators) -> Self {
         let operators = operators.iter().map(Operator::downgrade).collect();
         Self { operators, changes: None, under: "".into() }
