@@ -236,7 +236,9 @@ impl Life {
 
     /// The probability with which it may be promoted, where it is at its margin or beyond whatever is counted as what.
     pub(crate) fn may_be_promoted(&self) -> Option<f64> {
-        (self.candidate.worse() >= 1.0).then_some(0.05)
+        // By night what is at the margin of an absolute limit on average is within it: that is what a plan's cycle is for.
+        let by_night = self.absolute && self.meets(Circumstance::Diurnal) && self.candidate.worse() < 2.0;
+        (self.candidate.worse() >= 1.0 && !by_night).then_some(0.05)
     }
 }
 
