@@ -58,7 +58,9 @@ pub(crate) fn absolute() -> Vec<Life> {
                 let life = Life::new(figure, routing, circumstance);
                 if circumstance.concerns(figure, routing) && is_looked_at(figure, routing, circumstance) {
                     let both = [Candidate::Equal, Candidate::AtTheMargin];
-                    lives.extend(both.into_iter().filter_map(|how| life.candidate(how).absolute()));
+                    let wanted =
+                        both.into_iter().filter(|how| *how == Candidate::Equal || life.has_a_margin());
+                    lives.extend(wanted.filter_map(|how| life.candidate(how).absolute()));
                 }
             }
         }

@@ -153,21 +153,18 @@ pub(crate) struct GuardTest {
 pub(crate) struct Watch {
     pub(crate) detector: RateDetector,
     pub(crate) seen: Events,
-    /// When it was last told that the figure has risen, where nobody can look whose doing it is.
+    /// When it was last told that the figure has risen.
     pub(crate) told: Option<Timestamp>,
 }
 
 impl Watch {
-    /// How long what was told is not told again: in an outage a figure has risen at every tick.
+    /// How long what was told is not told again where nobody can look whose doing it is: in an outage a figure has risen at every tick.
+    /// And how long the version before is asked whether it keeps an absolute limit: it may break that for as long as the world does.
     const TOLD_FOR: Duration = Duration::from_secs(600);
 
-    /// Whether it is to be told, at this moment, that the figure has risen.
-    pub(crate) fn is_news(&mut self, now: Timestamp) -> bool {
-        let is_news = self.told.is_none_or(|told| now.since(told) >= Self::TOLD_FOR);
-        if is_news {
-            self.told = Some(now);
-        }
-        is_news
+    /// Whether it is long ago that it was told that the figure has risen, or was never.
+    pub(crate) fn is_long_ago(&self, now: Timestamp) -> bool {
+        self.told.is_none_or(|told| now.since(told) >= Self::TOLD_FOR)
     }
 }
 
@@ -331,7 +328,12 @@ impl Attempt {
     /// Begins to watch the new live, by what it was like as a candidate.
     pub(crate) fn begin_watch(&mut self) {
         let (ledger, run_length) = (Arc::clone(&self.ledger), self.bake.run_length);
+        let has_pairs = self.bake.wake != Share::NONE || self.bake.previous_as_shadow != Share::NONE;
         for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+            // Where the version before is never asked, a limit that holds whatever it does decides alone.
+            if !has_pairs && test.design.beside.is_some() {
+                Arc::make_mut(&mut test.design).beside = None;
+            }
             let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
             let reference = known.and_then(|known| Some(test.design.tolerated(known.rate()?)));
             test.watch = reference.map(|reference| Watch {

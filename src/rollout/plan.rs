@@ -528,6 +528,10 @@ pub(crate) const POLICIES: [(&str, OnInconclusive); 3] = [
 /// version is worse or because the world is. It wakes the version before as a shadow of the new one, and the guard's
 /// paired test decides. Where that cannot be (no shadowing, a figure that exists only for what was shown), an event asks
 /// for a person.
+///
+/// A limit that holds whatever live does (`at most 0.01`, `within 20 ms`) is asked of both in the same way once the version before is
+/// awake. Where it never can be, such a limit takes the new live back by itself: what both versions failed on is left out, and so is a
+/// time in which that alone broke the limit; but nobody can tell there whether it is the version or the world that has become slow.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bake {
     /// How long; zero for not at all.

@@ -159,11 +159,20 @@ impl Life {
         has_one.then_some(Self { absolute: true, ..self })
     }
 
+    /// Whether one at the margin of live's is at that of the absolute limit: times of users and of batches are others, and what fails is
+    /// slow.
+    pub(crate) fn has_a_margin(&self) -> bool {
+        let alike = !self.routing.has_users() && !self.routing.is_batch();
+        self.figure != Figure::Latency || (alike && !self.meets(Circumstance::ChanceFailures))
+    }
+
     pub(crate) fn rule(&self) -> Result<Rule, RuleError> {
         if !self.absolute {
             return self.figure.rule();
         }
         match self.figure {
+            // All that fails then: see `Side::reply`.
+            Figure::Error if self.meets(Circumstance::ChanceFailures) => guard::error_rate().at_most(0.045),
             Figure::Error => guard::error_rate().at_most(0.06),
             // 1.5 times the p95 of half a millisecond and an exponential one.
             Figure::Latency => guard::latency(0.95).within(Duration::from_nanos(5_243_598)),

@@ -341,9 +341,26 @@ impl Design {
         }
     }
 
-    /// Whether pairs can tell whether the version or the world is worse.
+    /// Whether pairs can tell whether the version or the world is worse. Of an absolute limit it is whether live can be asked so.
     pub(crate) fn can_be_paired(&self) -> bool {
-        matches!(self.uses, Uses::Pairs | Uses::Both) && !self.compares_arms()
+        let in_pairs = matches!(self.beside.unwrap_or(self.uses), Uses::Pairs | Uses::Both);
+        in_pairs && self.tested != Tested::FalseAlarmsInArms
+    }
+
+    /// Whether a detector tells when pairs are to be asked for: of a figure that is a rate of things that happen.
+    pub(crate) fn is_watched_for(&self) -> bool {
+        !matches!(
+            self.tested,
+            Tested::Loss(_)
+                | Tested::Kpi(_)
+                | Tested::KpiValues(_)
+                | Tested::KpiSuccesses(_)
+                | Tested::Errors
+                | Tested::F1
+                | Tested::WrongWithHidden
+                | Tested::Comparisons
+                | Tested::Differences
+        )
     }
 
     /// Whether more of the figure is better.

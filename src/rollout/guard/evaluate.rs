@@ -160,12 +160,14 @@ impl Design {
         }
     }
 
-    /// Whether live is asked about an absolute limit: wherever there is one to ask. A new live that is watched has none
-    /// beside it unless the version before runs as its shadow.
+    /// Whether live is asked about an absolute limit: wherever there is one to ask. Beside a new live that is watched the version before
+    /// runs as a shadow, or is woken as soon as the figure has risen: until then nothing is said. Where it never can nobody is asked.
     fn asks_live<P: Additive, S: Additive>(&self, stretch: &Stretch<Series<P, S>>, phase: Phase) -> bool {
         self.is_absolute()
             && self.beside.is_some()
-            && (phase != Phase::Baking || !stretch.blocks.total().pairs.is_empty())
+            && (phase != Phase::Baking
+                || (self.can_be_paired() && self.is_watched_for())
+                || !stretch.blocks.total().pairs.is_empty())
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) struct Series<P, S> {
     /// Of a figure of labels: which units were answered, as far as that decides whose a known truth is likely to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answered: Option<Box<Answered>>,
+    /// Of failures and of latencies of a live that is watched alone: what the version before has failed on too.
+    #[serde(default, skip_serializing_if = "Additive::is_empty")]
+    pub(crate) shared: Events,
     /// Of failures and of latencies: those among them that came in outages.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub(crate) outage: Option<Box<Self>>,
@@ -47,6 +50,7 @@ impl<P: Additive, S: Additive> Additive for Series<P, S> {
         self.alone.merge(&other.alone);
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
+        self.shared.merge(&other.shared);
         if let Some(other) = &other.answered {
             self.answered.get_or_insert_default().merge(other);
         }
@@ -182,7 +186,8 @@ impl History {
 fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
     let Some(of) = counts.segments.get(label) else { return Series::default() };
     if tested == Tested::Failures {
-        return Series::with_outage(of.failed.clone(), of.outage.clone());
+        let shared = counts.shared_failures();
+        return Series { shared, ..Series::with_outage(of.failed.clone(), of.outage.clone()) };
     }
     let answered = |failed: &Events| Events { events: failed.units.saturating_sub(failed.events), ..*failed };
     let answered =
@@ -221,7 +226,8 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
         _ => None,
     };
     if let Some(kind) = kind {
-        return Series::with_outage(counts.of_kind(kind), counts.outage_of_kind(kind));
+        let shared = counts.shared_failures();
+        return Series { shared, ..Series::with_outage(counts.of_kind(kind), counts.outage_of_kind(kind)) };
     }
     let of_arm = |arm: &ArmCounts| match tested {
         Tested::Wrong => wrong(arm),
@@ -262,7 +268,7 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
     let of_labels =
         matches!(tested, Tested::Wrong | Tested::Missed | Tested::FalseAlarms | Tested::KpiSuccesses(_));
     let answered = of_labels.then(|| answered(counts)).flatten();
-    Series { pairs, alone, requests, keys, answered, outage: None }
+    Series { pairs, alone, requests, keys, answered, ..Series::default() }
 }
 
 impl Series<PairedEvents, Events> {
@@ -283,8 +289,7 @@ impl Series<PairedEvents, Events> {
             alone: self.alone.without(outage.alone),
             requests: self.requests.without(&outage.requests),
             keys: self.keys.without(&outage.keys),
-            answered: None,
-            outage: None,
+            ..Self::default()
         })
     }
 }
@@ -353,7 +358,7 @@ fn scores(tested: Tested, counts: &Counts) -> Series<Scores, Scores> {
     };
     let (requests, keys) = by_odds(counts, of_arm);
     let answered = (tested != Tested::Comparisons).then(|| answered(counts)).flatten();
-    Series { pairs, alone, requests, keys, answered, outage: None }
+    Series { pairs, alone, requests, keys, answered, ..Series::default() }
 }
 
 fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {

@@ -19,6 +19,7 @@ pub(crate) struct TwoLimits {
     /// In two arms, where there are arms.
     arms: Option<ReadyRateRatio>,
     absolute: Rate,
+    limit: f64,
     /// Of pairs of a strategy against the multiple and one against the absolute limit, where there is anything beside it.
     weights: Option<Weights>,
 }
@@ -28,7 +29,8 @@ impl TwoLimits {
     pub(crate) fn new(times: f64, absolute: f64, (pairs, arms): (bool, bool)) -> Self {
         let pairs = pairs.then(|| PairedRatio::nearest(Claim::Harm, times));
         let arms = arms.then(|| RateRatio::nearest(Claim::Harm, times).ready());
-        let absolute = Rate::nearest(Claim::Harm, absolute.min(0.999));
+        let limit = absolute.min(0.999);
+        let absolute = Rate::nearest(Claim::Harm, limit);
         let relative = match (&pairs, &arms) {
             (Some(pairs), Some(arms)) => Some(Weights::halves(pairs.weights(), arms.weights())),
             (Some(pairs), None) => Some(pairs.weights().clone()),
@@ -36,7 +38,7 @@ impl TwoLimits {
             (None, None) => None,
         };
         let weights = relative.map(|relative| Weights::pairs(&relative, absolute.weights()));
-        Self { pairs, arms, absolute, weights }
+        Self { pairs, arms, absolute, limit, weights }
     }
 
     fn relative_wealth(&self, block: &Series<PairedEvents, Events>) -> Vec<i128> {
@@ -52,9 +54,15 @@ impl TwoLimits {
         counts: impl Fn(usize) -> bool,
     ) -> EValue {
         let Some(weights) = &self.weights else {
-            return stretch.blocks.since_each(|place, block: &Series<PairedEvents, Events>| {
+            // The version before fails at least as often as both do. Where that is beyond the limit, so is the version before, and what
+            // else its successor failed on then is no harm of its own.
+            let own = |block: &Series<PairedEvents, Events>| {
+                let breaks = block.shared.rate().is_some_and(|rate| rate > self.limit);
+                if breaks { Events::default() } else { block.candidate() }
+            };
+            return stretch.blocks.map(own).since_each(|place, own| {
                 if counts(place) {
-                    self.absolute.weights().mix(&self.absolute.wealth(&block.candidate()))
+                    self.absolute.weights().mix(&self.absolute.wealth(own))
                 } else {
                     EValue::ONE
                 }

@@ -357,7 +357,11 @@ impl Exposure {
                 units.some_keys.push(key);
             }
         }
-        if !request.unit.stands || (self.watched.spares_shared && request.live_failed) {
+        if !request.unit.stands {
+            return false;
+        }
+        if self.watched.spares_shared && request.live_failed {
+            units.requests.shared += u64::from(request.key.is_none() || self.watched.any);
             return false;
         }
         let outcome = match request.result {

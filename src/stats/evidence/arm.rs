@@ -39,9 +39,17 @@ pub(crate) struct UnitCounts {
     /// has failed instead.
     #[serde(default)]
     pub(crate) refused: u64,
+    /// Of a live that is watched: units on which it failed, and the version before in its place too. They are none of these.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) shared: u64,
     /// For each of the times that are looked for: units that took longer or failed, of those that came once the time was
     /// fixed and were not refused. Before it is fixed nothing can be slow, and what is counted then would stay.
     pub(crate) slow: Vec<Events>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The outcome of a unit.
@@ -91,7 +99,7 @@ impl UnitCounts {
     }
 
     pub(crate) fn reset(&mut self) {
-        (self.units, self.failed, self.refused) = (0, 0, 0);
+        (self.units, self.failed, self.refused, self.shared) = (0, 0, 0, 0);
         self.slow.fill(Events::default());
     }
 }
@@ -101,10 +109,11 @@ impl Additive for UnitCounts {
         self.units = self.units.saturating_add(other.units);
         self.failed = self.failed.saturating_add(other.failed);
         self.refused = self.refused.saturating_add(other.refused);
+        self.shared = self.shared.saturating_add(other.shared);
         merge_each(&mut self.slow, &other.slow, Events::merge);
     }
     fn is_empty(&self) -> bool {
-        self.units == 0
+        self.units == 0 && self.shared == 0
     }
 }
 

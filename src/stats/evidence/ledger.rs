@@ -64,6 +64,13 @@ impl Counts {
         EventCounts { pairs, alone, requests: self.requests.map(of_arm), keys: self.keys.map(of_arm) }
     }
 
+    /// What a live that is watched failed on together with the version before, of all that it was asked: at least so often the version
+    /// before fails.
+    pub(crate) fn shared_failures(&self) -> Events {
+        let UnitCounts { units, shared, .. } = self.alone.units;
+        Events { events: shared, units: units.saturating_add(shared) }
+    }
+
     /// Those of them that came in an outage.
     pub(crate) fn outage_of_kind(&self, kind: usize) -> EventCounts {
         self.outages.get(kind).cloned().unwrap_or_default()

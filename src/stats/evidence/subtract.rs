@@ -32,7 +32,7 @@ macro_rules! by_component {
 by_component! {
     Events { events, units }
     PairedEvents { neither, only_live, only_candidate, both }
-    UnitCounts { units, failed, refused, slow }
+    UnitCounts { units, failed, refused, shared, slow }
     ArmLabels { known, decided, wrong, losses, errors, kpis }
     ArmCounts { units, labels }
     KpiCounts { scores, values, outside }

@@ -161,6 +161,61 @@ fn an_outage_behind_both_versions_takes_no_watched_live_back() {
     assert!(ends.iter().any(|end| suspected(end) == 1), "in none was the outage after the promotion");
 }
 
+/// Bug: a watched live with a limit that holds whatever live does was taken back by every outage behind both versions, on a handle that
+/// shadows too. Cause: before its figure had risen nobody ran beside it, and what nobody ran beside was judged alone. Fix: where the
+/// version before can be woken nothing is said until it has been; where it never can, what both failed on tells how often it fails.
+#[test]
+fn an_outage_takes_no_watched_live_back_that_has_an_absolute_limit() {
+    let cells = [
+        (Figure::Error, Routing::Ramp),
+        (Figure::Latency, Routing::Ramp),
+        (Figure::Error, Routing::Canary),
+        (Figure::Latency, Routing::Canary),
+    ];
+    for (figure, routing) in cells {
+        let life = Life::new(figure, routing, Circumstance::SharedOutage).absolute().unwrap().watched();
+        for end in life.runs(1..4) {
+            assert_ne!(
+                end.verdict,
+                Verdict::TakenBack,
+                "{figure:?} {routing:?}: {}: {:?}",
+                end.sentence,
+                end.events
+            );
+        }
+    }
+}
+
+/// And one that breaks the limit by itself, though it does not fail outright, is taken back, whoever can be asked.
+#[test]
+fn a_watched_live_that_breaks_its_absolute_limit_alone_is_taken_back() {
+    for shadows in [false, true] {
+        let clock = clock();
+        let on = |name: &str, fails: fn(&Ask) -> f64| -> Version {
+            version(name, &clock, move |ask: &Ask| {
+                (if ask.chance(1) < fails(ask) { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+            })
+        };
+        let builder = service(&clock, 1).live("v1", on("one", |_| 0.01));
+        let builder = if shadows { builder.shadowing(Shadowing::new()) } else { builder };
+        let mut world = World::new(builder.build().unwrap(), &clock, 1);
+        let candidate = on("two", |ask| if ask.second >= 60 { 0.3 } else { 0.01 });
+        let rollout = world.handle.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.05));
+        rollout.run(plan([Step::canary(0.5).unwrap()]).bake(Bake::new(Duration::from_secs(600)))).unwrap();
+        let mut promoted = false;
+        for _ in 0..150 {
+            for _ in 0..100 {
+                let ask = world.ask();
+                let _ = world.handle.predict(&ask);
+            }
+            world.tick();
+            promoted |= rollout.phase() == Phase::Baking;
+        }
+        let stands = (promoted, world.handle.live(), rollout.phase());
+        assert_eq!((stands.0, stands.1.as_str(), stands.2), (true, "v1", Phase::RolledBack), "{shadows}");
+    }
+}
+
 /// A new live that fails outright is taken back all the same, at once.
 #[test]
 fn a_watched_live_that_fails_outright_beside_a_version_that_is_well_is_taken_back() {
