@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench life` runs each cell of the matrix 400 times, which takes hours; `-- --quick` runs a few of them 20 times,
 //! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --part matrix`, `pairs` (of circumstances that meet; `--pairs N`
-//! of them, drawn), `watch` (of equal ones after their promotion), `absolute` (of limits that hold whatever live does), `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
+//! of them, drawn), `watch` (of equal ones after their promotion), `absolute` (of limits that hold whatever live does), `segments`, `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
 //! another number of threads than 2. Everything follows from the seeds.
 //!
 //! Equal versions must be taken back, and versions at their margin be taken back or promoted, no more often than is claimed. A cell
@@ -45,7 +45,10 @@ fn main() -> Outcome {
     let watched = watched.take(if quick() && asked.cell.is_empty() { 2 } else { usize::MAX });
     let absolute = matrix::absolute().into_iter().filter(|life| part("absolute") && wanted(life));
     let absolute = absolute.take(if quick() && asked.cell.is_empty() { 2 } else { usize::MAX });
-    let lives: Vec<Life> = lives.into_iter().chain(pairs).chain(watched).chain(absolute).collect();
+    let segments = matrix::by_segment().into_iter().filter(|life| part("segments") && wanted(life));
+    let segments = segments.take(if quick() && asked.cell.is_empty() { 2 } else { usize::MAX });
+    let more = pairs.chain(watched).chain(absolute).chain(segments);
+    let lives: Vec<Life> = lives.into_iter().chain(more).collect();
     let cells = measure(&lives, asked.runs, asked.threads);
     let power = Power::measure(asked.runs.min(200), asked.threads, |life| {
         part("power")
@@ -107,7 +110,7 @@ fn main() -> Outcome {
 struct Asked {
     /// What the names of cells must contain.
     cell: String,
-    /// `matrix`, `pairs`, `watch`, `absolute`, `power`, `planner` or `onset`; all of them where it is empty.
+    /// `matrix`, `pairs`, `watch`, `absolute`, `segments`, `power`, `planner` or `onset`; all of them where it is empty.
     part: String,
     /// Pairs of circumstances.
     pairs: usize,

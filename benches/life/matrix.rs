@@ -68,6 +68,16 @@ pub(crate) fn absolute() -> Vec<Life> {
     lives
 }
 
+/// With guards that look at each segment of the requests too.
+pub(crate) fn by_segment() -> Vec<Life> {
+    let relative = matrix().into_iter().filter_map(|life| life.by_segment());
+    let limits = absolute().into_iter().filter_map(|life| life.by_segment());
+    relative
+        .chain(limits)
+        .filter(|life| !life.absolute || !life.meets(Circumstance::ChanceFailures))
+        .collect()
+}
+
 /// Equal ones that are watched after their promotion.
 pub(crate) fn watched() -> Vec<Life> {
     use Circumstance as C;

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use switchback::options::{Labels, Limits, Shadowing};
+use switchback::options::{Inputs, Labels, Limits, Shadowing};
 use switchback::{Builder, Clock, Kpi, Task, Truth};
 
 use super::cells::{Circumstance, Figure, Life};
 use super::requests::{Ask, Said, Version, version};
 use super::service::{Handle, service};
-use super::side::Side;
+use super::side::{For, Side};
 
 pub(super) fn model(life: &Life, place: u64, clock: &Clock) -> Version {
     let side = Side { life: *life, place };
@@ -42,6 +42,9 @@ pub(super) fn build(life: &Life, seed: u64, clock: &Clock, folder: Option<&Path>
         let few = life.meets(Circumstance::DroppedCopies);
         let room = if few { life.traffic as usize } else { 4_096 };
         builder = builder.shadowing(Shadowing::new().queue_entries(room));
+    }
+    if life.by_segment {
+        builder = builder.inputs(Inputs::new().segment(|ask: &Ask| segment(ask)));
     }
     if life.meets(Circumstance::CandidateStalls) {
         builder = builder.limits(Limits::new().candidate_deadline(Duration::from_millis(200)));
@@ -86,4 +89,12 @@ pub(super) fn folder() -> PathBuf {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
     }
     folder
+}
+
+fn segment(ask: &Ask) -> &'static str {
+    match ask.chance(For::Segment as u64) {
+        0.0..0.7 => "usual",
+        0.7..0.9 => "second",
+        _ => "rare",
+    }
 }

@@ -131,6 +131,8 @@ pub(crate) struct Life {
     pub(crate) watched: u64,
     /// The guard has a limit whatever live does: the same where all is quiet.
     pub(crate) absolute: bool,
+    /// Requests have segments, and the guard looks at each by itself too.
+    pub(crate) by_segment: bool,
     /// Requests a second, on average.
     pub(crate) traffic: u64,
 }
@@ -139,8 +141,20 @@ impl Life {
     /// Ten thousand requests in two minutes.
     pub(crate) fn new(figure: Figure, routing: Routing, circumstance: Circumstance) -> Self {
         let (candidate, besides) = (Candidate::Equal, None);
-        let (seconds, watched, traffic, absolute) = (120, 0, 80, false);
-        Self { figure, routing, circumstance, besides, candidate, seconds, watched, absolute, traffic }
+        let (seconds, watched, traffic) = (120, 0, 80);
+        let (absolute, by_segment) = (false, false);
+        Self {
+            figure,
+            routing,
+            circumstance,
+            besides,
+            candidate,
+            seconds,
+            watched,
+            absolute,
+            by_segment,
+            traffic,
+        }
     }
 
     pub(crate) fn besides(mut self, circumstance: Circumstance) -> Self {
@@ -159,6 +173,12 @@ impl Life {
         has_one.then_some(Self { absolute: true, ..self })
     }
 
+    /// With segments: one of seven tenths of the requests, one of two, and one of one. Nothing for a figure that is not looked at so.
+    pub(crate) fn by_segment(self) -> Option<Self> {
+        let is = matches!(self.figure, Figure::Error | Figure::Accuracy);
+        is.then_some(Self { by_segment: true, ..self })
+    }
+
     /// Whether one at the margin of live's is at that of the absolute limit: times of users and of batches are others, and what fails is
     /// slow.
     pub(crate) fn has_a_margin(&self) -> bool {
@@ -167,6 +187,15 @@ impl Life {
     }
 
     pub(crate) fn rule(&self) -> Result<Rule, RuleError> {
+        if self.by_segment {
+            let (errors, accuracy) = (guard::error_rate().by_segment(), guard::accuracy().by_segment());
+            return match (self.figure, self.absolute) {
+                (Figure::Error, true) => errors.at_most(0.06),
+                (Figure::Error, false) => errors.at_most_times_live(1.5),
+                (_, true) => accuracy.at_least(0.8),
+                (_, false) => accuracy.at_most_below_live(0.05),
+            };
+        }
         if !self.absolute {
             return self.figure.rule();
         }
@@ -228,7 +257,12 @@ impl Life {
         let besides = self.besides.map_or(String::new(), |besides| format!("+{}", besides.name()));
         let circumstances = format!("{}{besides}", self.circumstance.name());
         let watched = if self.watched > 0 { "/watched" } else { "" };
-        let limit = if self.absolute { "-absolute" } else { "" };
+        let limit = match (self.absolute, self.by_segment) {
+            (false, false) => "",
+            (true, false) => "-absolute",
+            (false, true) => "-by-segment",
+            (true, true) => "-absolute-by-segment",
+        };
         format!("{}{limit}/{}/{circumstances}/{candidate}{watched}", self.figure.name(), self.routing.name())
     }
 

@@ -23,6 +23,7 @@ pub(super) enum For {
     Correction = 12,
     Stall = 13,
     LiveFailure = 14,
+    Segment = 15,
 }
 
 /// The share of calls on which each version fails by chance.
