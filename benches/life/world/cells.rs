@@ -209,8 +209,8 @@ impl Life {
             Figure::Precision => guard::precision().at_least(0.65),
             Figure::Bounded => guard::kpi("rating").at_least(3.5),
             Figure::Rate => guard::kpi("purchase").at_least(0.24),
-            Figure::Ranking if self.routing.has_users() => guard::ndcg().at_least(0.22),
-            Figure::Ranking => guard::ndcg().at_least(0.3),
+            Figure::Ranking if self.routing.has_users() => guard::ndcg().at_least(0.215_4),
+            Figure::Ranking => guard::ndcg().at_least(0.303_8),
             Figure::Unbounded | Figure::Divergence => self.figure.rule(),
         }
     }
