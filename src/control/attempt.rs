@@ -335,7 +335,9 @@ impl Attempt {
                 Arc::make_mut(&mut test.design).beside = None;
             }
             let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
-            let reference = known.and_then(|known| Some(test.design.tolerated(known.rate()?)));
+            // A limit that holds whatever live does is one whatever is known of it, as where it was promoted without having answered anybody.
+            let rate = known.map(|known| known.rate().or(test.design.is_absolute().then_some(0.0)));
+            let reference = rate.flatten().map(|rate| test.design.tolerated(rate));
             test.watch = reference.map(|reference| Watch {
                 detector: RateDetector::nearest(reference, run_length),
                 seen: Events::default(),

@@ -159,7 +159,8 @@ pub enum EventKind {
         shadow: Share,
     },
     /// Pairs have shown that a suspected live is no worse than the version before would be: it is the world that has
-    /// changed.
+    /// changed. Of a limit that holds whatever live does, which the world may break for both, it is enough that ten minutes of
+    /// pairs have shown no harm.
     Cleared {
         /// Live.
         version: VersionId,

@@ -609,12 +609,18 @@ impl Control {
         let woken = attempt.state.phase == Phase::Baking
             && attempt.state.sample != Share::NONE
             && attempt.bake.previous_as_shadow == Share::NONE;
+        if woken {
+            // Nothing says since when, after a start and in a fleet: since now.
+            let watches =
+                attempt.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()?.watch.as_mut());
+            watches.for_each(|watch| drop(watch.told.get_or_insert(desk.now)));
+        }
         let tests = attempt.guards.iter().map(|guarded| guarded.test.as_ref());
         let paired = tests.zip(evidence).filter_map(|(test, evidence)| Some((test?, evidence)));
         let paired = paired.filter(|(test, _)| test.design.can_be_paired());
         // A limit that the world breaks for both is kept by neither; that it is not the version is as good as shown after a while.
         let waited_for =
-            |test: &GuardTest| test.watch.as_ref().is_none_or(|watch| watch.is_long_ago(desk.now));
+            |test: &GuardTest| test.watch.as_ref().is_some_and(|watch| watch.is_long_ago(desk.now));
         let is_cleared = |(test, evidence): (&GuardTest, &Evidence)| {
             evidence.verdict == Verdict::Pass || (test.design.is_absolute() && waited_for(test))
         };

@@ -64,8 +64,10 @@ impl Outage {
 fn is_outage(seen: Events, usual: Events) -> bool {
     const TIMES: f64 = 2.0;
     const ERROR: f64 = 0.001;
-    // One failure more than were seen: it is none that has never failed so far.
-    let limit = TIMES * (usual.events as f64 + 1.0) / usual.units as f64;
+    // As many as there may be of what is usual where so many were seen of it: of the first fifty units none may have failed of a live that
+    // fails on one in twenty, and then everything would be an outage for ever.
+    let seen_before = usual.events as f64 + 1.0;
+    let limit = TIMES * (seen_before + 2.0 * libm::sqrt(seen_before)) / usual.units as f64;
     let (units, rate) = (seen.units as f64, seen.events as f64 / seen.units as f64);
     // Of the first stretch nothing is known; and of a live that fails on half of all there is no more.
     if usual.units == 0 || limit >= 1.0 || rate <= limit {
@@ -95,6 +97,7 @@ mod tests {
             assert_eq!(is_outage(seen, usual), is, "{seen:?}");
         }
         assert!(!is_outage(events(50, 50), Events::default()), "nothing is known of the first");
+        assert!(!is_outage(events(500, 10_000), events(0, 50)), "of the first fifty too little is known");
         assert!(!is_outage(events(50, 50), events(30, 50)), "half of all is usual");
         assert!(is_outage(events(5, 50), events(0, 10_000)), "it has never failed");
     }
