@@ -613,7 +613,7 @@ impl Control {
             // Nothing says since when, after a start and in a fleet: since now.
             let watches =
                 attempt.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()?.watch.as_mut());
-            watches.for_each(|watch| drop(watch.told.get_or_insert(desk.now)));
+            watches.for_each(|watch| watch.told = watch.told.or(Some(desk.now)));
         }
         let tests = attempt.guards.iter().map(|guarded| guarded.test.as_ref());
         let paired = tests.zip(evidence).filter_map(|(test, evidence)| Some((test?, evidence)));
