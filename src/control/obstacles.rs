@@ -11,7 +11,7 @@ use super::event::EventKind;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::request::shadow::ShadowCounts;
-use crate::rollout::guard::answering::Coverage;
+use crate::rollout::guard::answering::labels_differ_lately;
 use crate::rollout::guard::design::{TruthKind, Uses};
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
@@ -31,7 +31,7 @@ const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate 
 impl Attempt {
     /// Returns what speaks against what was counted since the exposure changed, if anything does.
     pub(crate) fn doubted(&self) -> Option<String> {
-        let uncovered = |test: &GuardTest| Coverage::differs_lately(&test.design, &self.ledger);
+        let uncovered = |test: &GuardTest| labels_differ_lately(&test.design, &self.ledger);
         if self.units_mismatch() {
             Some(UNITS_MISMATCH.into())
         } else if self.tests().any(uncovered) {
@@ -134,7 +134,7 @@ impl Attempt {
         if self.units_mismatch() {
             obstacles.push(format!("{UNITS_MISMATCH}{until}"));
         }
-        if Coverage::differs_lately(design, &self.ledger) {
+        if labels_differ_lately(design, &self.ledger) {
             obstacles.push(format!("{LABELS_MISMATCH}{until}"));
         }
         if let (Tested::KpiValues(place), Uses::Arms) = (design.tested, design.uses) {

@@ -3,7 +3,7 @@
 //! No histogram of the facade's: a recorder keeps each sample of one until somebody looks, and ours are counted already. So
 //! durations are their sum, their number, and gauges of what recent ones did not exceed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, with_recorder};
@@ -42,8 +42,8 @@ struct Emitted {
     round: u64,
     /// By name in two parts, then by labels: each is registered once.
     series: HashMap<(&'static str, &'static str), HashMap<Labels, Series>>,
-    /// Counters that are there no longer: a recorder has them still, and goes on with them where they come back.
-    gone: HashMap<(&'static str, &'static str), HashMap<Labels, Counted>>,
+    /// Counters that are there no longer, oldest first: a recorder has them still, and goes on with them where they come back.
+    gone: VecDeque<((&'static str, &'static str), Labels, Counted)>,
 }
 
 struct Series {
@@ -75,6 +75,10 @@ impl Counted {
         self.before + count
     }
 }
+
+/// Counters that are remembered once they are there no longer, of some 200 bytes each: those of a hundred versions. One that was forgotten
+/// and comes back stands still in a recorder until it is larger than it was.
+const GONE_MAX: usize = 4_096;
 
 /// The quantiles of durations that are shown.
 const QUANTILES: [&str; 3] = ["0.5", "0.9", "0.99"];
@@ -134,12 +138,14 @@ impl Emitted {
                     _ if is_there => {}
                     Handle::Gauge(gauge, gone) => gauge.set(*gone),
                     Handle::Counter(_, counted) => {
-                        self.gone.entry(*name).or_default().insert(labels.clone(), *counted);
+                        self.gone.push_back((*name, labels.clone(), *counted));
                     }
                 }
                 is_there
             });
         }
+        let too_many = self.gone.len().saturating_sub(GONE_MAX);
+        self.gone.drain(..too_many);
     }
 
     fn count(&mut self, name: (&'static str, &'static str), labels: Labels, count: u64) {
@@ -147,7 +153,9 @@ impl Emitted {
         let series = self.series.entry(name).or_default().entry(labels).or_insert_with_key(|labels| {
             let key = key(name, labels);
             let counter = with_recorder(|recorder| recorder.register_counter(&key, &METADATA));
-            let counted = gone.get_mut(&name).and_then(|gone| gone.remove(labels)).unwrap_or_default();
+            let is_it = |(known, of, _): &(_, Labels, _)| *known == name && of == labels;
+            let counted = gone.iter().position(is_it).and_then(|place| gone.remove(place));
+            let counted = counted.map(|(.., counted)| counted).unwrap_or_default();
             Series { handle: Handle::Counter(counter, counted), round }
         });
         series.round = round;

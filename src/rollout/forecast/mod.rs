@@ -5,7 +5,8 @@
 //! answer. A plan is rehearsed as a whole, since what one step has counted shortens the next: step by step it
 //! was said to take 17 to 19 days where it took 11.
 //!
-//! **What is simulated is what the test counts**: units that fail are too slow, all guards must pass at one tick, what is kept for failures that are judged beside a figure is in what harm must reach.
+//! **What is simulated is what the test counts**: units that fail are too slow, all guards must pass at one tick, what is kept for
+//! failures that are judged beside a figure is in what harm must reach.
 //!
 //! **What nobody knows is drawn.** Pairs decide as soon as versions agree, and how much two agree only pairs can tell. Before
 //! there are some it is a guess, with the range from versions that are as alike as two trainings on the same data to versions that have

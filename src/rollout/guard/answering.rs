@@ -3,7 +3,7 @@
 //! Quality is of answers. A version that fails on what is hard looks the better for it, so where no other guard judges
 //! failures, a guard of quality does: the candidate may fail more often than live by no more than the margin. And where
 //! truths come for another share of one arm's answers than of the other's, labels say nothing in either direction. That one arm
-//! answers more than the other is none of that: see [`Answered`](crate::stats::sequential::answered::Answered).
+//! answers more than the other is none of that: see [`Chances`](crate::stats::sequential::in_arms::Chances).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,72 +12,55 @@ use super::history::{History, Series, Stretch};
 use super::tested::Tested;
 use crate::stats::evidence::arm::{ArmCounts, KpiCounts};
 use crate::stats::evidence::ledger::{Counts, Ledger};
-use crate::stats::sequential::{Additive, ByOdds, EValue, Events, PairedEvents, coverage_mismatch};
+use crate::stats::sequential::in_arms::InArms;
+use crate::stats::sequential::{EValue, Events, PairedEvents, coverage_mismatch};
 
 /// The evidence that stands beside the history of a figure of quality.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Answering {
     /// Which answers have their truth, where arms are compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) coverage: Option<Stretch<Coverage>>,
+    pub(crate) coverage: Option<Stretch<InArms>>,
     /// Who failed, where no other guard judges that, with the test of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failures: Option<(Design, Stretch<Series<PairedEvents, Events>>)>,
-}
-
-/// Units that were answered, and as events those of them whose truth is known.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct Coverage {
-    pub(crate) requests: ByOdds<Events>,
-    pub(crate) keys: ByOdds<Events>,
-}
-
-impl Additive for Coverage {
-    fn merge(&mut self, other: &Self) {
-        self.requests.merge(&other.requests);
-        self.keys.merge(&other.keys);
-    }
-    fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.keys.is_empty()
-    }
 }
 
 /// The error at which the labels of two arms are taken to come in different shares. It costs no candidate anything but time:
 /// while it is crossed, labels are not listened to.
 const MISMATCH: f64 = 0.01;
 
-impl Coverage {
-    /// Whether truths come for another share of one arm's answers than of the other's.
-    pub(crate) fn differs(&self) -> bool {
-        let differs = coverage_mismatch(&self.requests).max(coverage_mismatch(&self.keys));
-        differs >= EValue::threshold(MISMATCH)
-    }
+/// Whether truths come for another share of one arm's answers than of the other's.
+pub(crate) fn labels_differ(known: &InArms) -> bool {
+    let differs = coverage_mismatch(&known.requests).max(coverage_mismatch(&known.keys));
+    differs >= EValue::threshold(MISMATCH)
+}
 
-    /// Whether truths come for other shares since the exposure changed, of a figure for which that matters.
-    pub(crate) fn differs_lately(design: &Design, ledger: &Ledger) -> bool {
-        Self::matters(design) && Self::of(design.tested, ledger.fresh()).differs()
-    }
+/// Whether truths come for other shares since the exposure changed, of a figure for which that matters.
+pub(crate) fn labels_differ_lately(design: &Design, ledger: &Ledger) -> bool {
+    labels_matter(design) && labels_differ(&known_of_answered(design.tested, ledger.fresh()))
+}
 
-    /// Whether it matters to a figure: where arms are compared by labels.
-    fn matters(design: &Design) -> bool {
-        let arms = design.uses != Uses::Pairs || design.compares_arms();
-        arms && design.needs_labels() && design.tested != Tested::WrongWithHidden
-    }
+/// Whether it matters to a figure for which answers truths come: where arms are compared by labels.
+fn labels_matter(design: &Design) -> bool {
+    let arms = design.uses != Uses::Pairs || design.compares_arms();
+    arms && design.needs_labels() && design.tested != Tested::WrongWithHidden
+}
 
-    fn of(tested: Tested, counts: &Counts) -> Self {
-        let known = |arm: &ArmCounts| {
-            let units = arm.units.answered();
-            let known = match tested {
-                Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
-                    arm.labels.kpis.get(place).map_or(0, KpiCounts::known)
-                }
-                _ => arm.labels.known,
-            };
-            // Of an answer that came too late there may be a truth, though it counts as none.
-            Events { events: known.min(units), units }
+/// Units that were answered, and as events those of them whose truth is known.
+fn known_of_answered(tested: Tested, counts: &Counts) -> InArms {
+    let known = |arm: &ArmCounts| {
+        let units = arm.units.answered();
+        let known = match tested {
+            Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
+                arm.labels.kpis.get(place).map_or(0, KpiCounts::known)
+            }
+            _ => arm.labels.known,
         };
-        Self { requests: counts.requests.map(known), keys: counts.keys.map(known) }
-    }
+        // Of an answer that came too late there may be a truth, though it counts as none.
+        Events { events: known.min(units), units }
+    };
+    InArms { requests: counts.requests.map(known), keys: counts.keys.map(known) }
 }
 
 impl Answering {
@@ -87,8 +70,8 @@ impl Answering {
         if !(design.needs_labels() || compares) {
             return Self::default();
         }
-        let coverage = Coverage::matters(design)
-            .then(|| Stretch::of(ledger, |counts| Coverage::of(design.tested, counts)));
+        let coverage = labels_matter(design)
+            .then(|| Stretch::of(ledger, |counts| known_of_answered(design.tested, counts)));
         let failures = (!judged).then(|| {
             let design = design.of_failures();
             let read = |counts: &Counts| History::events(Tested::Failures, counts);
@@ -99,6 +82,6 @@ impl Answering {
 
     /// Whether truths come alike since the exposure changed.
     pub(crate) fn covered_alike(&self) -> bool {
-        !self.coverage.as_ref().is_some_and(|coverage| coverage.fresh.differs())
+        !self.coverage.as_ref().is_some_and(|coverage| labels_differ(&coverage.fresh))
     }
 }

@@ -347,22 +347,6 @@ impl Design {
         in_pairs && self.tested != Tested::FalseAlarmsInArms
     }
 
-    /// Whether a detector tells when pairs are to be asked for: of a figure that is a rate of things that happen.
-    pub(crate) fn is_watched_for(&self) -> bool {
-        !matches!(
-            self.tested,
-            Tested::Loss(_)
-                | Tested::Kpi(_)
-                | Tested::KpiValues(_)
-                | Tested::KpiSuccesses(_)
-                | Tested::Errors
-                | Tested::F1
-                | Tested::WrongWithHidden
-                | Tested::Comparisons
-                | Tested::Differences
-        )
-    }
-
     /// Whether more of the figure is better.
     pub(crate) fn reads_gain(&self) -> bool {
         self.reads.worst < self.reads.best

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::answering::{Answering, Coverage};
+use super::answering::{Answering, labels_differ};
 use super::design::{Design, Margin, Uses};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
@@ -12,7 +12,7 @@ use super::two_limits::TwoLimits;
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
-use crate::stats::sequential::answered::Chances;
+use crate::stats::sequential::in_arms::{Chances, InArms};
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
     Additive, Asymptotic, ByOdds, EValue, Events, HiddenEvents, Mean, MeanDifference, PairedDifference,
@@ -130,7 +130,9 @@ impl Design {
 
     fn harm_of_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> EValue {
         let covered = covered(asked.answering);
-        let asks_live = self.asks_live(stretch, asked.phase);
+        // A detector has the version before woken as soon as events of a watched live are more than allowed: until then nothing is said.
+        let is_woken_for = self.beside.is_some() && self.can_be_paired();
+        let asks_live = is_woken_for || self.asks_live(stretch, asked.phase);
         if let Some(two) = self.two_limits(asks_live, tests) {
             return two.harm(stretch, covered);
         }
@@ -160,14 +162,12 @@ impl Design {
         }
     }
 
-    /// Whether live is asked about an absolute limit: wherever there is one to ask. Beside a new live that is watched the version before
-    /// runs as a shadow, or is woken as soon as the figure has risen: until then nothing is said. Where it never can nobody is asked.
+    /// Whether live is asked about an absolute limit: wherever there is one to ask. A new live that is watched has none
+    /// beside it unless the version before runs as its shadow.
     fn asks_live<P: Additive, S: Additive>(&self, stretch: &Stretch<Series<P, S>>, phase: Phase) -> bool {
         self.is_absolute()
             && self.beside.is_some()
-            && (phase != Phase::Baking
-                || (self.can_be_paired() && self.is_watched_for())
-                || !stretch.blocks.total().pairs.is_empty())
+            && (phase != Phase::Baking || !stretch.blocks.total().pairs.is_empty())
     }
 }
 
@@ -179,10 +179,10 @@ type EventStretch = Stretch<EventSeries>;
 fn covered(answering: &Answering) -> impl Fn(usize) -> bool + '_ {
     let mut since = Vec::new();
     if let Some(coverage) = &answering.coverage {
-        let mut suffix = Coverage::default();
+        let mut suffix = InArms::default();
         for block in coverage.blocks.blocks().iter().rev() {
             suffix.merge(&block.counts);
-            since.push(!suffix.differs());
+            since.push(!labels_differ(&suffix));
         }
         since.reverse();
     }

@@ -9,9 +9,9 @@ use super::design::Design;
 use super::tested::Tested;
 use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
 use crate::stats::evidence::event_counts::EventCounts;
-use crate::stats::evidence::ledger::{Counts, Ledger};
+use crate::stats::evidence::ledger::{Counts, FAILURES, Ledger, slower_than};
 use crate::stats::evidence::loss::Decision;
-use crate::stats::sequential::answered::{Answered, Chances};
+use crate::stats::sequential::in_arms::{Chances, InArms};
 use crate::stats::sequential::{
     Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Series<P, S> {
     pub(crate) keys: ByOdds<S>,
     /// Of a figure of labels: which units were answered, as far as that decides whose a known truth is likely to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) answered: Option<Box<Answered>>,
+    pub(crate) answered: Option<Box<InArms>>,
     /// Of failures and of latencies of a live that is watched alone: what the version before has failed on too.
     #[serde(default, skip_serializing_if = "Additive::is_empty")]
     pub(crate) shared: Events,
@@ -190,8 +190,7 @@ fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents,
         return Series { shared, ..Series::with_outage(of.failed.clone(), of.outage.clone()) };
     }
     let answered = |failed: &Events| Events { events: failed.units.saturating_sub(failed.events), ..*failed };
-    let answered =
-        Answered { requests: of.failed.requests.map(answered), keys: of.failed.keys.map(answered) };
+    let answered = InArms { requests: of.failed.requests.map(answered), keys: of.failed.keys.map(answered) };
     Series { answered: Some(Box::new(answered)), ..Series::of(of.wrong.clone()) }
 }
 
@@ -206,10 +205,10 @@ fn by_odds<D: Additive>(counts: &Counts, read: impl Fn(&ArmCounts) -> D) -> (ByO
 }
 
 /// The units of both arms that were answered, of which truths can be known.
-fn answered(counts: &Counts) -> Option<Box<Answered>> {
+fn answered(counts: &Counts) -> Option<Box<InArms>> {
     let read = |arm: &ArmCounts| Events { events: arm.units.answered(), units: arm.units.units };
     let (requests, keys) = by_odds(counts, read);
-    Some(Box::new(Answered { requests, keys })).filter(|answered| !answered.is_empty())
+    Some(Box::new(InArms { requests, keys })).filter(|answered| !answered.is_empty())
 }
 
 impl History {
@@ -221,8 +220,8 @@ impl History {
 
 fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
     let kind = match tested {
-        Tested::Failures => Some(0),
-        Tested::Slow(place) => Some(1 + place),
+        Tested::Failures => Some(FAILURES),
+        Tested::Slow(place) => Some(slower_than(place)),
         _ => None,
     };
     if let Some(kind) = kind {

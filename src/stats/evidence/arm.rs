@@ -40,16 +40,11 @@ pub(crate) struct UnitCounts {
     #[serde(default)]
     pub(crate) refused: u64,
     /// Of a live that is watched: units on which it failed, and the version before in its place too. They are none of these.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "Additive::is_empty")]
     pub(crate) shared: u64,
     /// For each of the times that are looked for: units that took longer or failed, of those that came once the time was
     /// fixed and were not refused. Before it is fixed nothing can be slow, and what is counted then would stay.
     pub(crate) slow: Vec<Events>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
 }
 
 /// The outcome of a unit.

@@ -43,20 +43,29 @@ pub(crate) struct Counts {
     pub(crate) segments: BySegment<SegmentCounts>,
 }
 
+/// Kinds of events of which outages are known apart.
+pub(crate) const FAILURES: usize = 0;
+
+/// That of the latency at this place among those that are looked for.
+pub(crate) const fn slower_than(place: usize) -> usize {
+    1 + place
+}
+
 impl Counts {
-    /// The kinds of events of which outages are known apart: failures, and each of the times that are looked for.
+    /// How many kinds there are: failures, and each of the latencies that are looked for.
     fn kinds(&self) -> usize {
         let of_arms = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().live.units.slow.len();
-        1 + self.pairs.slow.len().max(of_arms(&self.requests)).max(of_arms(&self.keys))
+        slower_than(self.pairs.slow.len().max(of_arms(&self.requests)).max(of_arms(&self.keys)))
     }
 
     /// Who had an event of one of these kinds.
     pub(crate) fn of_kind(&self, kind: usize) -> EventCounts {
-        let of_arm = |arm: &ArmCounts| match kind.checked_sub(1) {
+        let place = kind.checked_sub(slower_than(0));
+        let of_arm = |arm: &ArmCounts| match place {
             None => arm.units.failures(),
             Some(place) => arm.units.slower(place),
         };
-        let pairs = match kind.checked_sub(1) {
+        let pairs = match place {
             None => self.pairs.failed,
             Some(place) => self.pairs.slow.get(place).copied().unwrap_or_default(),
         };
@@ -92,7 +101,7 @@ impl Counts {
         if let Some(outage) = self.outages.get_mut(kind) {
             *outage = came;
         }
-        if kind == 0 {
+        if kind == FAILURES {
             self.segments.each(|segment| segment.outage = segment.failed.clone());
         }
     }

@@ -70,7 +70,7 @@ fn is_outage(seen: Events, usual: Events) -> bool {
     let limit = TIMES * (seen_before + 2.0 * libm::sqrt(seen_before)) / usual.units as f64;
     let (units, rate) = (seen.units as f64, seen.events as f64 / seen.units as f64);
     // Of the first stretch nothing is known; and of a live that fails on half of all there is no more.
-    if usual.units == 0 || limit >= 1.0 || rate <= limit {
+    if seen.units == 0 || usual.units == 0 || limit >= 1.0 || rate <= limit {
         return false;
     }
     // Chernoff's bound of the probability that so many fail where the limit is what is true.

@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 
 use super::allowed;
-use super::answered::Chances;
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
+use super::in_arms::Chances;
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::ArgumentError;
 use crate::base::ordered::OrderedMap;

@@ -41,7 +41,6 @@
 //! split, a user where users were. Choose the margin after looking.
 
 pub(crate) mod allowed;
-pub(crate) mod answered;
 pub(crate) mod asymptotic;
 pub(crate) mod bets;
 pub(crate) mod counts;
@@ -49,6 +48,7 @@ pub(crate) mod coverage;
 pub(crate) mod detector;
 pub(crate) mod e_value;
 #[cfg(feature = "fleet")]
+pub(crate) mod in_arms;
 pub(crate) mod in_time;
 pub(crate) mod interval;
 pub(crate) mod many;

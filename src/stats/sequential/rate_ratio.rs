@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::allowed::{self, TIMES};
-use super::answered::Chances;
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds};
 use super::e_value::{EValue, exp, ln, ln_down};
+use super::in_arms::Chances;
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::base::ordered::OrderedMap;

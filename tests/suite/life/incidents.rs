@@ -119,7 +119,7 @@ fn nightly_outages(
     world.fate(&rollout)
 }
 
-/// Bug: a candidate within its limit on every day, and like live in an outage that came every night, was taken back within two weeks.
+/// Bug: a candidate within its limit on every day, and like live in an outage that came every night, was taken back within four weeks.
 /// Cause: old blocks of time are joined, and in one that holds quiet and outages the absolute limit is broken by these and live's by the
 /// quiet. Fix: what comes in an outage is counted apart, in blocks that are joined too.
 #[test]

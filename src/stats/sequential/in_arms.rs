@@ -1,23 +1,17 @@
-//! Whose unit it is likely to be that a truth is known of.
+//! Units of both arms, and whose a unit that is looked at is likely to be.
 
 use serde::{Deserialize, Serialize};
 
 use super::counts::{Additive, ByOdds, Events, Odds};
 
-/// Units of both arms, and as events those of them that were answered.
-///
-/// A truth is of an answer. Where one version answers more of its units than the other, more truths are its own than the odds by which
-/// traffic was split: counted by these, one that answers a tenth more has a tenth more wrong answers, and seems the worse for it.
-/// So of a figure of labels a unit is the candidate's with the odds of what was answered. Both rates are estimated from the units that
-/// the truths are of, and that errs to no side: what chance adds to the answers of an arm it adds to its truths as well. Where both
-/// answer alike, as where nobody fails, they are the odds of traffic, exactly.
+/// Units of both arms that are requests and units that are keys, and as events those of them with something: an answer, a truth.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Answered {
+pub(crate) struct InArms {
     pub(crate) requests: ByOdds<Events>,
     pub(crate) keys: ByOdds<Events>,
 }
 
-impl Additive for Answered {
+impl Additive for InArms {
     fn merge(&mut self, other: &Self) {
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
@@ -28,6 +22,12 @@ impl Additive for Answered {
 }
 
 /// The chances with which a unit that is looked at went to the candidate: those of the odds, where nothing else is known.
+///
+/// A truth is of an answer. Where one version answers more of its units than the other, more truths are its own than the odds by which
+/// traffic was split: counted by these, one that answers a tenth more has a tenth more wrong answers, and seems the worse for it.
+/// So of a figure of labels a unit is the candidate's with the odds of what was answered. Both rates are estimated from the units that
+/// the truths are of, and that errs to no side: what chance adds to the answers of an arm it adds to its truths as well. Where both
+/// answer alike, as where nobody fails, they are the odds of traffic, exactly.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Chances<'a>(Option<&'a ByOdds<Events>>);
 
