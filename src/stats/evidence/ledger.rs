@@ -516,6 +516,39 @@ mod tests {
         assert_eq!(ledger.fresh().flagged_in_arms.pairs(), 100);
     }
 
+    /// What came in an outage is known of each kind and of each segment, and is among what came.
+    #[test]
+    fn an_outage_is_counted_apart_of_all_and_of_each_segment() {
+        let half = Share::new(0.5).unwrap();
+        let split = Split { requests: Odds::new(half, half).unwrap(), keys: None };
+        let mut ledger = Ledger::new(Maturity::AsTheyCome);
+        for failed in [0, 0, 90, 80] {
+            let slow = vec![Events { events: failed, units: 100 }];
+            let units = UnitCounts { units: 100, failed, slow, ..UnitCounts::default() };
+            let of_segment =
+                SegmentUnits { requests: Events { events: failed, units: 100 }, keys: Events::default() };
+            for side in [Side::Candidate(split), Side::Live(split)] {
+                let drained = Drained {
+                    requests: &units,
+                    keys: &UnitCounts::default(),
+                    pairs: &PairCounts::default(),
+                    labels: &Taken::default(),
+                    segments: &[("here".into(), of_segment)],
+                };
+                ledger.absorb(side, 0, &drained, Timestamp::default());
+            }
+            ledger.settle();
+        }
+        for counts in [ledger.blocks().total(), ledger.fresh().clone()] {
+            let outage = Events { events: 170, units: 200 };
+            for kind in [FAILURES, slower_than(0)] {
+                assert_eq!(counts.outage_of_kind(kind).candidate(), outage, "{kind}");
+                assert_eq!(counts.of_kind(kind).candidate(), Events { events: 170, units: 400 });
+            }
+            assert_eq!(counts.segments.get("here").unwrap().outage.live(), outage);
+        }
+    }
+
     /// What was found of a mismatch is found again whenever what it was found of has changed: at each tick and each change of
     /// exposure.
     #[test]

@@ -47,8 +47,8 @@ pub(crate) mod counts;
 pub(crate) mod coverage;
 pub(crate) mod detector;
 pub(crate) mod e_value;
-#[cfg(feature = "fleet")]
 pub(crate) mod in_arms;
+#[cfg(feature = "fleet")]
 pub(crate) mod in_time;
 pub(crate) mod interval;
 pub(crate) mod many;

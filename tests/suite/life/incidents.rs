@@ -186,10 +186,84 @@ fn an_outage_takes_no_watched_live_back_that_has_an_absolute_limit() {
     }
 }
 
+/// v2, promoted at once and watched for an hour on a handle that shadows, and how it goes on for so many seconds of fifty requests.
+fn watched_alike(seconds: u64, rule: Result<Rule, RuleError>, both: fn(&Ask) -> (Reply, Duration)) -> Fate {
+    let clock = clock();
+    let on = |name: &str| -> Version { version(name, &clock, both) };
+    let builder = service(&clock, 1).live("v1", on("one")).shadowing(Shadowing::new());
+    let mut world = World::new(builder.build().unwrap(), &clock, 1);
+    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+    let rollout = rollout.bake(Bake::new(Duration::from_secs(3_600)));
+    rollout.promote().unwrap();
+    for _ in 0..seconds {
+        for _ in 0..50 {
+            let ask = world.ask();
+            let _ = world.handle.predict(&ask);
+        }
+        world.tick();
+    }
+    world.fate(&rollout)
+}
+
+/// A slow hour of both, in which nobody fails: until the version before runs beside it nothing is said of the new live.
+#[test]
+fn what_becomes_slow_for_both_takes_no_watched_live_back() {
+    let fate = watched_alike(120, guard::latency(0.99).within(20 * MILLISECOND), |ask| {
+        let slow = ask.second >= 60 && ask.chance(1) < 0.6;
+        (Reply::yes(0.9), if slow { 40 * MILLISECOND } else { MILLISECOND })
+    });
+    assert!(!fate.events.iter().any(|event| event.contains("went back")), "{:?}", fate.events);
+    assert!(
+        fate.events.iter().any(|event| event.contains("the version before shadows")),
+        "{:?}",
+        fate.events
+    );
+}
+
+/// Where the world breaks a limit for both for good, the version before does not run beside the new live for good.
+#[test]
+fn a_version_that_was_woken_by_an_absolute_limit_sleeps_again_where_it_keeps_it_no_better() {
+    let fate = watched_alike(720, guard::latency(0.99).within(20 * MILLISECOND), |ask| {
+        let slow = ask.second >= 60 && ask.chance(1) < 0.6;
+        (Reply::yes(0.9), if slow { 40 * MILLISECOND } else { MILLISECOND })
+    });
+    let told = |what: &str| fate.events.iter().filter(|event| event.contains(what)).count();
+    assert_eq!((told("went back"), told("is cleared")), (0, 1), "{:?}", fate.events);
+}
+
+/// An outage begins with requests that the version before happens to answer: the breaker has tripped before anything is known of it.
+#[test]
+fn a_breaker_that_tripped_as_an_outage_began_condemns_no_watched_live() {
+    let clock = clock();
+    let before = version("one", &clock, |ask: &Ask| {
+        let fails = ask.second == 10 && ask.number > 1_005;
+        (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let live = version("two", &clock, |ask: &Ask| {
+        (if ask.second == 10 { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let mut world = World::new(service(&clock, 1).live("v1", before).build().unwrap(), &clock, 1);
+    let rollout = world.handle.stage("v2", live).unwrap().guard(guard::error_rate().at_most(0.05));
+    let rollout = rollout.bake(Bake::new(Duration::from_secs(3_600)));
+    rollout.promote().unwrap();
+    for _ in 0..20 {
+        for _ in 0..100 {
+            let ask = world.ask();
+            let answer = world.handle.predict(&ask);
+            assert!(
+                ask.second == 10 || answer.unwrap().version() == "v2",
+                "it answers, and has not been passed over"
+            );
+        }
+        world.tick();
+    }
+    assert_eq!((world.handle.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+}
+
 /// And one that breaks the limit by itself, though it does not fail outright, is taken back, whoever can be asked.
 #[test]
 fn a_watched_live_that_breaks_its_absolute_limit_alone_is_taken_back() {
-    for shadows in [false, true] {
+    for (shadows, wake) in [(false, 0.2), (true, 0.2), (true, 0.0)] {
         let clock = clock();
         let on = |name: &str, fails: fn(&Ask) -> f64| -> Version {
             version(name, &clock, move |ask: &Ask| {
@@ -201,7 +275,8 @@ fn a_watched_live_that_breaks_its_absolute_limit_alone_is_taken_back() {
         let mut world = World::new(builder.build().unwrap(), &clock, 1);
         let candidate = on("two", |ask| if ask.second >= 60 { 0.3 } else { 0.01 });
         let rollout = world.handle.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.05));
-        rollout.run(plan([Step::canary(0.5).unwrap()]).bake(Bake::new(Duration::from_secs(600)))).unwrap();
+        let bake = Bake::new(Duration::from_secs(600)).wake(wake).unwrap();
+        rollout.run(plan([Step::canary(0.5).unwrap()]).bake(bake)).unwrap();
         let mut promoted = false;
         for _ in 0..150 {
             for _ in 0..100 {
@@ -212,7 +287,11 @@ fn a_watched_live_that_breaks_its_absolute_limit_alone_is_taken_back() {
             promoted |= rollout.phase() == Phase::Baking;
         }
         let stands = (promoted, world.handle.live(), rollout.phase());
-        assert_eq!((stands.0, stands.1.as_str(), stands.2), (true, "v1", Phase::RolledBack), "{shadows}");
+        assert_eq!(
+            (stands.0, stands.1.as_str(), stands.2),
+            (true, "v1", Phase::RolledBack),
+            "{shadows} {wake}"
+        );
     }
 }
 
