@@ -341,7 +341,7 @@ impl Control {
             traffic: TrafficSeen::default(),
             traffic_fault: None,
             keys_run_out: None,
-            live_before: crate::stats::sequential::Events::default(),
+            live_before: saved.live_before,
             doubt: None,
             error_budget: saved.error_budget,
             promised: saved.promised,
@@ -350,6 +350,9 @@ impl Control {
             ended: None,
         };
         let lost = saved.others + attempt.guard_again(&saved.guards, setting);
+        if attempt.state.phase == Phase::Baking {
+            attempt.judge_alone();
+        }
         if attempt.probes.len() == saved.probes.len() {
             attempt.probes = saved.probes;
         }

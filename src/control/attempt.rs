@@ -327,13 +327,17 @@ impl Attempt {
 
     /// Begins to watch the new live, by what it was like as a candidate.
     pub(crate) fn begin_watch(&mut self) {
+        let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
+        tests.for_each(|test| test.watch = None);
+        self.watch_what_is_not();
+    }
+
+    /// Begins to watch the new live by the guards that do not watch it yet, by what is known of it so far.
+    pub(crate) fn watch_what_is_not(&mut self) {
+        self.judge_alone();
         let (ledger, run_length) = (Arc::clone(&self.ledger), self.bake.run_length);
-        let has_pairs = self.bake.wake != Share::NONE || self.bake.previous_as_shadow != Share::NONE;
-        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
-            // Where the version before is never asked, a limit that holds whatever it does decides alone.
-            if !has_pairs && test.design.beside.is_some() {
-                Arc::make_mut(&mut test.design).beside = None;
-            }
+        let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
+        for test in tests.filter(|test| test.watch.is_none()) {
             let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
             // A limit that holds whatever live does is one whatever is known of it, as where it was promoted without having answered anybody.
             let rate = known.map(|known| known.rate().or(test.design.is_absolute().then_some(0.0)));
@@ -343,6 +347,18 @@ impl Attempt {
                 seen: Events::default(),
                 told: None,
             });
+        }
+    }
+
+    /// Where the version before is never asked, a limit that holds whatever it does decides alone.
+    pub(crate) fn judge_alone(&mut self) {
+        if self.bake.wake != Share::NONE || self.bake.previous_as_shadow != Share::NONE {
+            return;
+        }
+        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+            if test.design.beside.is_some() {
+                Arc::make_mut(&mut test.design).beside = None;
+            }
         }
     }
 
@@ -370,10 +386,12 @@ impl Attempt {
         alarmed
     }
 
-    /// The world has changed for both versions: what is usual now is the reference from here on.
+    /// The world has changed for both versions: what is usual now is the reference from here on. Of what pairs have not told
+    /// nobody knows that.
     pub(crate) fn watch_anew(&mut self) {
         let (ledger, run_length) = (Arc::clone(&self.ledger), self.bake.run_length);
-        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+        let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
+        for test in tests.filter(|test| test.design.can_be_paired()) {
             let Some(watch) = &mut test.watch else { continue };
             let history = History::of(test.design.tested, &ledger);
             let known = test.design.watched(&history, true);

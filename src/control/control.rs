@@ -487,6 +487,26 @@ impl Control {
         }
     }
 
+    /// Gives the watch over a new live its part of the errors where they were divided before anybody said that it would be watched: as
+    /// another try, of what is left to all others.
+    ///
+    /// Bug that this is for: the part was nothing then, which no evidence reaches, so the guards of the watch could not fail.
+    pub(crate) fn budget_watch(&mut self, number: u32) {
+        let unwatched =
+            |budget: &ErrorBudgetStatus| budget.harm_per_guard > 0.0 && budget.harm_per_guard_watched == 0.0;
+        let Some(attempt) = self.attempt(number).filter(|a| a.error_budget.as_ref().is_some_and(unwatched))
+        else {
+            return;
+        };
+        let tries = self.tries.begin(attempt.identity);
+        let Some(again) = self.attempt(number).map(|attempt| self.error_budget_of(attempt, tries)) else {
+            return;
+        };
+        if let Some(budget) = self.attempt_mut(number).and_then(|attempt| attempt.error_budget.as_mut()) {
+            budget.watched_as(&again);
+        }
+    }
+
     /// How many tests the error for harm of an attempt is divided over.
     fn tests_of(&self, attempt: &Attempt) -> usize {
         let looks = attempt.guards.iter().filter(|guarded| guarded.looks).count();
@@ -542,6 +562,9 @@ impl Control {
         let maturity = self.settings.exposure.maturity;
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let Some(attempt) = self.attempt_mut(number) else { return };
+        if attempt.state.phase == Phase::Baking {
+            attempt.watch_what_is_not();
+        }
         attempt.error_budget = None;
         // Later than any stretch that requests which are under way began in.
         let era = attempt.ledger.era();

@@ -162,7 +162,11 @@ impl Control {
         let trial = self.trial(number, desk.now);
         let Some(attempt) = self.attempt(number) else { return };
         let Some(version) = attempt.loaded.clone() else { return };
-        let (slot, bake) = (attempt.slot, attempt.bake);
+        let (slot, mut bake) = (attempt.slot, attempt.bake);
+        if !self.settings.shadowing {
+            // Nothing can be copied for it, and where it is thought to be awake nobody listens to the detectors.
+            bake.previous_as_shadow = Share::NONE;
+        }
         let previous = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
         let (live, before) = (self.live.id, previous.id);
@@ -177,6 +181,7 @@ impl Control {
             self.end(number, Phase::Promoted, None, desk.now);
         } else {
             self.begin_evidence(number);
+            self.budget_watch(number);
             if let Some(attempt) = self.attempt_mut(number) {
                 attempt.begin_watch();
             }

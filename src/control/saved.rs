@@ -163,6 +163,9 @@ pub(crate) struct SavedAttempt {
     pub(crate) probes: Vec<Probe>,
     pub(crate) error_budget: Option<ErrorBudgetStatus>,
     pub(crate) promised: Vec<(Metric, f64)>,
+    /// What live's failures were before the evidence began.
+    #[serde(default)]
+    pub(crate) live_before: Events,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -427,6 +430,7 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         probes: attempt.probes.clone(),
         error_budget: attempt.error_budget,
         promised: attempt.promised.clone(),
+        live_before: attempt.live_before,
     }
 }
 

@@ -447,14 +447,18 @@ impl Control {
         }
         changed |= self.doubt(desk, &mut events);
         let baking = self.attempts.iter_mut().find(|attempt| attempt.state.phase == Phase::Baking);
-        if let Some(attempt) = baking.filter(|attempt| attempt.state.sample == Share::NONE) {
+        if let Some(attempt) = baking {
             let version = attempt.version;
+            let is_awake = attempt.state.sample != Share::NONE;
             for place in attempt.watch() {
                 let Some(guarded) = attempt.guards.get_mut(place) else { continue };
                 let Some(test) = &mut guarded.test else { continue };
-                let wakes = self.settings.shadowing
-                    && test.design.can_be_paired()
-                    && attempt.bake.wake != Share::NONE;
+                let is_paired = self.settings.shadowing && test.design.can_be_paired();
+                if is_paired && is_awake {
+                    // The version before runs beside it already, and pairs decide.
+                    continue;
+                }
+                let wakes = is_paired && attempt.bake.wake != Share::NONE;
                 if wakes && attempt.state.sample == Share::NONE {
                     attempt.state.sample = attempt.bake.wake;
                     attempt.course.turn(desk.now, &attempt.state);
@@ -471,7 +475,7 @@ impl Control {
                 events.push(EventKind::Suspected {
                     version,
                     guard: test.rule.to_string(),
-                    shadow: attempt.state.sample,
+                    shadow: if wakes { attempt.state.sample } else { Share::NONE },
                 });
             }
         }

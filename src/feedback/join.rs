@@ -811,7 +811,9 @@ impl Joins {
                 .with(Flags::SHADOWED, shadowed)
                 .with(Flags::KEYED, keyed)
                 .with(Flags::COUNTS, counts)
-                .with(Flags::HIDDEN, hidden);
+                .with(Flags::HIDDEN, hidden)
+                // What hides its truth waits for one only where it was let through by chance.
+                .with(Flags::EXPLORED, hidden);
             let body = Body {
                 process: self.process,
                 exposure,

@@ -126,6 +126,11 @@ impl ErrorBudgetStatus {
         }
     }
 
+    /// Gives the watch all that another try may spend on harm.
+    pub(crate) fn watched_as(&mut self, other: &Self) {
+        self.harm_per_guard_watched = written(other.harm_per_guard + other.harm_per_guard_watched);
+    }
+
     /// The error for harm of the whole rollout, over all guards and the watch.
     pub fn harm(&self) -> f64 {
         f64::from(self.guards) * (self.harm_per_guard + self.harm_per_guard_watched)

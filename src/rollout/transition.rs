@@ -159,9 +159,10 @@ fn advance(
     judgement: Judgement,
 ) -> Move {
     let Some(current) = plan.steps().get(step) else { return Move::Stay };
-    let ready = judgement.is_enough_for(current) && now.since(state.entered) >= plan.lasts(step);
-    if verdict == Verdict::Pass && ready {
+    if verdict == Verdict::Pass && judgement.is_enough_for(current) {
         return match plan.steps().get(step + 1) {
+            // All is shown: it waits for time alone, which is no doubt, however little of it a doubt may take.
+            _ if now.since(state.entered) < plan.lasts(step) => Move::Stay,
             Some(next) => expose(next.exposure(), step + 1, state.sample),
             None => Move::Promote,
         };
@@ -282,6 +283,25 @@ mod tests {
             let now = Timestamp::from_unix_seconds(1_601);
             assert_eq!(transition(&canary, Some(&plan), false, now, input), Ok(expected));
         }
+    }
+
+    /// Bug: a candidate whose guards all passed was given up as inconclusive after an hour, where an hour of doubt was allowed.
+    /// Cause: its last step waits for a cycle of a day by default, and the time that a step may take was compared before. Fix: what
+    /// waits for time alone waits.
+    #[test]
+    fn what_has_passed_and_waits_for_its_cycle_is_not_inconclusive() {
+        let step = Step::canary(0.5).unwrap().max_duration(Duration::from_secs(3_600)).max_predictions(1_000);
+        let plan = Plan::new([step]).unwrap().on_inconclusive(OnInconclusive::RollBack);
+        let mut canary = at(Phase::Canary, 0);
+        canary.first_request = Some(canary.entered);
+        let ask = |verdict, seconds: u64| {
+            let judgement = Judgement { verdict, predictions: 5_000, labels: 0 };
+            let now = Timestamp::from_unix_seconds(1_000 + seconds);
+            transition(&canary, Some(&plan), false, now, Input::Judged(judgement)).unwrap()
+        };
+        assert_eq!(ask(Verdict::Pass, 7_200), Move::Stay);
+        assert_eq!(ask(Verdict::Inconclusive, 7_200), Move::GiveUp);
+        assert_eq!(ask(Verdict::Pass, 86_400), Move::Promote);
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub(crate) struct Awaited {
     pub(crate) keyed: bool,
     /// Its key had not been seen before.
     pub(crate) counts: bool,
-    /// The answer hides its truth, as far as the host can tell.
+    /// The answer would have hidden its truth, and was let through by chance.
     pub(crate) hidden: bool,
     /// The place of its segment, where requests have any.
     pub(crate) segment: Option<u16>,

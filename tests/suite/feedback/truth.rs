@@ -213,6 +213,39 @@ fn what_answers_hide_is_bounded_unless_some_of_it_is_let_through() {
     assert_eq!(lax.phase(), Phase::Aborted);
 }
 
+/// Bug: a candidate that blocks fewer of the honest was taken back for harm. Cause: of what live had blocked and chance let through,
+/// what was reported counted, and what was settled by silence did not: whoever waited was not remembered to have been let through.
+/// Fix: what waits and would have hidden its truth is what was let through.
+#[test]
+fn what_is_let_through_and_stays_silent_counts_for_whoever_would_have_passed_it() {
+    let clock = clock();
+    let labels = Labels::complete_after(seconds(32)).assumed_after(seconds(30), Outcome::class(0));
+    let service = builder(&clock)
+        .task(Task::binary(|p: &f64| *p).truth(hides_what_is_blocked()))
+        .labels(labels.exploration(0.2))
+        .live("v1", cries_wolf("one", 0.2))
+        .shadowing(Shadowing::new())
+        .build()
+        .unwrap();
+    let rollout = service.stage("v2", misses("two", 0.1)).unwrap();
+    let rollout = rollout.guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.run(plan([Step::shadow(1.0).unwrap()])).unwrap();
+    let mut chance = Chance(11);
+    for _ in 0..200 {
+        for _ in 0..60 {
+            let input = chance.next();
+            let answer = service.predict(&input).unwrap();
+            let blocked = *answer.output() >= 0.5 && !answer.is_explored();
+            if !blocked && input < 0.5 {
+                service.feedback(answer.id(), Outcome::class(1));
+            }
+        }
+        service.run_shadow(usize::MAX);
+        tick(&service, &clock);
+    }
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Promoted));
+}
+
 /// A random, logged share, decided once for each prediction.
 #[test]
 fn exploring_lets_its_share_through_and_nothing_else() {
