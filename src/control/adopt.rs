@@ -241,7 +241,7 @@ impl Control {
             .iter()
             .filter_map(|attempt| attempt.error_budget)
             .map(|error_budget| error_budget.candidates);
-        self.overlapping = overlapping.max().unwrap_or(0);
+        self.overlapping = overlapping.max().unwrap_or(0).max(saved.overlapping);
         // An end with a word shows that it does not happen each time.
         self.crashes = if saved.ended { OrderedMap::new() } else { saved.crashes.clone() };
         let on_trial = |identity| saved.attempts.iter().any(|attempt| attempt.version.identity == identity);

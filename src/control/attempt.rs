@@ -237,7 +237,7 @@ impl Attempt {
     }
 
     /// Whether a rollback that names no version takes it off: it is exposed, or waits since a crash for somebody to say whether it is to be.
-    pub(crate) fn is_taken_off(&self) -> bool {
+    pub(crate) fn is_on_trial(&self) -> bool {
         matches!(self.state.phase, Phase::Shadow | Phase::Canary) || self.held.is_some()
     }
 

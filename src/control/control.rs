@@ -469,9 +469,7 @@ impl Control {
             return;
         };
         let tries = self.tries.begin(attempt.identity);
-        let on_trial = |other: &Attempt| {
-            other.number != number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
-        };
+        let on_trial = |other: &Attempt| other.number != number && other.is_on_trial();
         // Trials that overlap share one budget, whenever each of them began.
         let overlaps = self.attempts.iter().any(on_trial);
         self.overlapping = if overlaps { self.overlapping + 1 } else { 1 };
@@ -527,9 +525,7 @@ impl Control {
     #[cfg(feature = "forecast")]
     pub(crate) fn error_budget_if_begun(&self, attempt: &Attempt, bake: Bake) -> ErrorBudgetStatus {
         let guards = self.tests_of(attempt);
-        let on_trial = |other: &Attempt| {
-            other.number != attempt.number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
-        };
+        let on_trial = |other: &Attempt| other.number != attempt.number && other.is_on_trial();
         let overlaps = self.attempts.iter().any(on_trial);
         let candidates = if overlaps { self.overlapping + 1 } else { 1 };
         let tries = self.tries.before(attempt.identity);

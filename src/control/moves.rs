@@ -259,7 +259,7 @@ impl Control {
 
     /// Takes off every exposed candidate, and those that wait since a crash. Live stays what it is.
     pub(crate) fn abort_candidates(&mut self, cause: &Cause, desk: Desk<'_>) -> RollbackOutcome {
-        let candidates = self.attempts.iter().filter(|attempt| attempt.is_taken_off());
+        let candidates = self.attempts.iter().filter(|attempt| attempt.is_on_trial());
         let exposed: Vec<u32> = candidates.map(|attempt| attempt.number).collect();
         let mut aborted = Vec::new();
         for number in exposed {

@@ -63,6 +63,9 @@ pub(crate) struct SavedControl {
     pub(crate) frozen: Option<String>,
     pub(crate) quarantine: Vec<(Identity, Quarantine)>,
     pub(crate) tries: Tries,
+    /// How many candidates' trials have overlapped since one began alone.
+    #[serde(default)]
+    pub(crate) overlapping: u32,
     /// How often the process ended without a word while the identity was exposed.
     pub(crate) crashes: OrderedMap<Identity, u32>,
     pub(crate) decided: u64,
@@ -318,6 +321,7 @@ impl Control {
             frozen: self.frozen.clone(),
             quarantine: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
             tries: self.tries.clone(),
+            overlapping: self.overlapping,
             crashes: self.crashes.clone(),
             decided: self.decided,
             keyed: self.keyed,

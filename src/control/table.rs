@@ -335,7 +335,7 @@ impl Control {
         let version = self.before_live().filter(|version| !version.is_cold()).cloned();
         self.ready_before = version.as_ref().map(|version| version.id);
         let version = version?;
-        let is_next = !self.attempts.iter().any(Attempt::is_taken_off);
+        let is_next = !self.attempts.iter().any(Attempt::is_on_trial);
         let arm = match previous.filter(|arm| arm.version.id == version.id) {
             Some(arm) => arm.clone(),
             None => {

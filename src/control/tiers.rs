@@ -63,7 +63,7 @@ impl Control {
         let target = match back {
             Back::To(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
             // Candidates are taken off, and live stays.
-            Back::Whatever if self.attempts.iter().any(Attempt::is_taken_off) => None,
+            Back::Whatever if self.attempts.iter().any(Attempt::is_on_trial) => None,
             Back::Whatever | Back::BeforeLive => self.retained.iter().find(|kept| !kept.taken_back),
             Back::Watched(wanted) => {
                 let mut baking = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Baking);

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::handle::ModelHandle;
-use super::rollout::{Rollout, RolloutError};
+use super::rollout::{Chosen, Rollout, RolloutError};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::control::attempt::GuardTest;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::feedback::join::Joins;
-use crate::rollout::auto::choose;
+use crate::rollout::auto::{self, choose};
 use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus, Thresholds};
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
@@ -90,7 +90,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// [`RolloutError::Forecast`]: traffic with a number that makes no sense.
+    /// [`RolloutError::Argument`]: traffic with a number that makes no sense.
     pub fn forecast_with(&self, plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         traffic.check()?;
         Ok(self.forecast_of(plan, traffic))
@@ -129,12 +129,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         divided.unwrap_or_else(of_none).thresholds(false)
     }
 
-    /// The plan with its steps, where they are to be chosen; and guards, where there are none.
-    pub(super) fn chosen(&self, plan: Plan) -> Result<Plan, RolloutError> {
-        let Some(budget) = plan.budget() else { return Ok(plan) };
+    /// The plan with its steps, where they are to be chosen; and guards, where there are none. Nothing has changed yet.
+    pub(super) fn chosen(&self, plan: Plan) -> Result<Chosen, RolloutError> {
+        let Some(budget) = plan.budget() else { return Ok(Chosen::as_said(plan)) };
         let inner = &self.handle.inner;
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(
+        let auto::Chosen { plan: chosen, rules, decidable } = choose(
             budget,
             plan.cycle_said(),
             &self.subjects(),
@@ -142,25 +142,17 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             &traffic,
             inner.error_budget(),
         )?;
-        for rule in &chosen.rules {
-            self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
-                .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
+        let plan = chosen.bake(plan.baking()).on_inconclusive(plan.policy());
+        let (version, guards) = (self.version, rules.iter().map(Guard::name).collect());
+        let mut told = vec![EventKind::Planned { version, plan: plan.clone(), guards }];
+        if !decidable {
+            let forecast = format!(
+                "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
+                Span(budget)
+            );
+            told.push(EventKind::Undecidable { version, forecast });
         }
-        let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
-        let guards = chosen.rules.iter().map(Guard::name).collect();
-        self.handle.change(|control| {
-            let (now, epoch, version) = (inner.serving.clock.now(), control.epoch, self.version);
-            let planned = EventKind::Planned { version, plan: plan.clone(), guards };
-            control.announcer.announce(now, epoch, planned);
-            if !chosen.decidable {
-                let forecast = format!(
-                    "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
-                    Span(budget)
-                );
-                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
-            }
-        });
-        Ok(plan)
+        Ok(Chosen { plan, rules, told })
     }
 
     /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.

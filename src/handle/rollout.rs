@@ -9,7 +9,6 @@ use super::handle::ModelHandle;
 use super::status::RolloutStatus;
 use crate::base::causes::debug_as_told;
 use crate::base::guarded::Contained;
-#[cfg(feature = "forecast")]
 use crate::base::invalid::ArgumentError;
 use crate::base::share::{Share, ShareError, share_of};
 use crate::base::text::bounded_text;
@@ -48,6 +47,21 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     truthful: Option<String>,
     /// The routing table at which exposure may be raised, where it is not any.
     epoch: Option<u64>,
+}
+
+/// A plan with its steps.
+pub(super) struct Chosen {
+    pub(super) plan: Plan,
+    /// Guards that it brings, where its steps were chosen.
+    pub(super) rules: Vec<Rule>,
+    /// What is told of that.
+    pub(super) told: Vec<EventKind>,
+}
+
+impl Chosen {
+    pub(super) fn as_said(plan: Plan) -> Self {
+        Self { plan, rules: Vec::new(), told: Vec::new() }
+    }
 }
 
 impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
@@ -182,10 +196,20 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     /// Says what the version is meant to achieve, as it was found when it was published: what
-    /// [`as_promised`](crate::guard::as_promised) holds it to. Before that guard is added.
-    pub fn promised(self, metric: Metric, value: f64) -> Self {
+    /// [`as_promised`](crate::guard::as_promised) holds it to. Before that guard is added. Said again of a metric, it is the
+    /// last that holds.
+    ///
+    /// A value that is no number is kept nowhere, and whatever would expose the candidate returns it as an error, as it does with a
+    /// [guard](Self::guard) that is refused.
+    pub fn promised(mut self, metric: Metric, value: f64) -> Self {
+        if !value.is_finite() {
+            let refused = ArgumentError::new(format!("the promised {}", metric.name()), value, "a number");
+            self.illegal.get_or_insert(refused.into());
+            return self;
+        }
         let promised = self.configure(|control, _| {
             if let Some(attempt) = control.attempt_mut(self.number) {
+                attempt.promised.retain(|(before, _)| *before != metric);
                 attempt.promised.push((metric, value));
             }
         });
@@ -328,7 +352,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.by_hand(Input::Promote)
     }
 
-    /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over.
+    /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over. A rollout that is paused goes on.
     ///
     /// # Errors
     ///
@@ -346,7 +370,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if !automatic && !plan.is_unguarded() && !self.is_guarded() {
             return Err(RolloutError::Unguarded);
         }
-        let plan = self.chosen(plan)?;
+        self.may_follow(&inner.control.lock())?;
+        let Chosen { plan, rules, told } = self.chosen(plan)?;
         let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
         if shadows && inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
@@ -359,14 +384,24 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             );
             return Err(RolloutError::Guard { name, reason });
         }
-        self.may_follow(&inner.control.lock())?;
+        let setting = inner.setting();
+        let warning = warning.map(|forecast| EventKind::Undecidable { version: self.version, forecast });
         self.raise(vec![self.number], |control, desk| {
-            let now = desk.now;
             self.may_follow(control)?;
-            if let Some(forecast) = warning {
-                let (epoch, version) = (control.epoch, self.version);
-                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+            let mut is_new = false;
+            for rule in rules {
+                let (name, guard) = (rule.name(), Arc::new(rule.clone()));
+                let Some(attempt) = control.attempt_mut(self.number) else { break };
+                let added = attempt.add_guard(guard, Some(rule), false, &setting);
+                is_new |= added.map_err(|reason| RolloutError::Guard { name, reason })?;
             }
+            if is_new {
+                control.begin_anew(self.number, desk);
+            }
+            for event in told.into_iter().chain(warning) {
+                control.announcer.announce(desk.now, control.epoch, event);
+            }
+            self.set_paused(control, false, |version| EventKind::Resumed { version });
             control.follow(self.number, plan, desk);
             Ok(())
         })
@@ -681,10 +716,9 @@ pub enum RolloutError {
     /// The plan cannot be followed.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A forecast was to rest on a number that makes no sense.
-    #[cfg(feature = "forecast")]
+    /// A number that makes no sense: what a forecast was to rest on, or what a version was promised to achieve.
     #[error(transparent)]
-    Forecast(#[from] ArgumentError),
+    Argument(#[from] ArgumentError),
     /// There is no such guard.
     #[error(transparent)]
     Rule(#[from] RuleError),

@@ -77,7 +77,8 @@ fn usual(points: f64, factor: f64, setting: &Setting<'_>) -> Vec<Rule> {
         rules.push(accuracy().at_most_below_live(points));
     }
     // The margins are the constants above, and a test holds that none of them is refused.
-    rules.into_iter().flatten().collect()
+    let rules = rules.into_iter().flatten();
+    rules.filter(|rule| Design::of(rule, Some(0), setting).is_ok()).collect()
 }
 
 fn plan(

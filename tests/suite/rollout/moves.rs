@@ -84,6 +84,22 @@ fn a_plan_goes_from_shadow_to_canary_to_live_while_its_guards_pass() {
     assert!(evidence[0].iter().all(|evidence| evidence.verdict == Verdict::Pass));
 }
 
+/// Bug: a plan that was run on a paused rollout took its first step, and stood still there for ever. Cause: the pause was not looked at,
+/// and went on. Fix: whoever says that a plan is followed from here on has it followed.
+#[test]
+fn a_plan_that_is_run_on_a_paused_rollout_is_followed() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.01));
+    rollout.run(canaries([0.1])).unwrap();
+    rollout.pause("to look");
+    rollout.canary(0.2).unwrap();
+    rollout.run(canaries([0.3, 0.5])).unwrap();
+    drive(&service, &clock, 60, 200, 1);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Promoted));
+    assert!(names(&service.events()).contains(&"resumed".to_owned()));
+}
+
 /// Invariant 3: lowering needs nobody's leave; and the identity is not tried again.
 #[test]
 fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {

@@ -447,6 +447,48 @@ fn an_automatic_plan_needs_traffic_to_go_by_and_keeps_what_it_is_told() {
     assert_eq!(from_configuration, plan);
 }
 
+/// Bug: an automatic plan that was refused had added its guards, told of itself and begun the evidence anew. Cause: it was chosen before
+/// it was asked whether it may be followed. Fix: what it brings is added where it is followed, and nowhere else.
+#[test]
+fn an_automatic_plan_that_is_refused_has_changed_nothing() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    ask(&service, 200);
+    tick(&service, &clock);
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap().bake(Bake::new(seconds(3_600)));
+    rollout.promote().unwrap();
+    ask(&service, 200);
+    tick(&service, &clock);
+    let before = (rollout.status().unwrap().error_budget, service.events().len());
+    assert!(matches!(rollout.run(Plan::auto(seconds(600))), Err(RolloutError::Refused(_))));
+    let after = (rollout.status().unwrap().error_budget, service.events().len());
+    assert_eq!(before, after);
+    assert!(rollout.status().unwrap().evidence.is_empty(), "no guard was added");
+}
+
+/// Bug: an automatic plan could not be run where nothing tells of what was hidden, and was run without the accuracy the second time. Cause:
+/// a guard that cannot judge here was chosen, and failed to be added after the others had been.
+#[test]
+fn an_automatic_plan_brings_no_guard_that_cannot_judge() {
+    let clock = clock();
+    let task = Task::binary(|p: &f64| *p).truth(Truth::censored(|answer| answer.probability > Some(0.5)));
+    let labels = Labels::at_random().exploration(0.1);
+    let service = builder(&clock).task(task).labels(labels).live("v1", says("one", 0.1)).build().unwrap();
+    for _ in 0..20 {
+        for answer in ask(&service, 50) {
+            service.feedback(answer.id(), Outcome::class(0));
+        }
+        tick(&service, &clock);
+    }
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap();
+    rollout.run(Plan::auto(seconds(100_000))).unwrap();
+    let guards = events(&service, |kind| match kind {
+        EventKind::Planned { guards, .. } => Some(guards.clone()),
+        _ => None,
+    });
+    assert_eq!((guards.len(), guards[0].len()), (1, 2), "{guards:?}");
+}
+
 /// A guard's own margin is kept by an automatic plan, and truth that exists only for what was shown needs no shadow.
 #[test]
 fn an_automatic_plan_keeps_guards_and_knows_the_truth() {

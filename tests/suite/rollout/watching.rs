@@ -6,7 +6,7 @@ use switchback::guard;
 use switchback::options::{Retention, Shadowing};
 use switchback::plan::Bake;
 use switchback::testing::{Script, Scripted};
-use switchback::{Clock, Outcome, Phase, Rollout, Share, Step};
+use switchback::{Clock, Outcome, Phase, Rollout, Share, Step, Task, Truth};
 
 use crate::common::*;
 
@@ -215,4 +215,70 @@ fn what_a_watched_live_answers_beside_the_next_canary_is_known_too() {
     let _ = service.revert_live("a bad batch");
     tick(&service, &clock);
     assert_eq!(service.recall("v2").unwrap().answered, of_v2);
+}
+
+/// Bug: nobody could be taken back by the guards of a watch that was said after the evidence had begun. Cause: the errors are divided when
+/// a candidate is first exposed, and the watch's part was nothing then. Fix: it has what another try may spend.
+#[test]
+fn a_watch_that_is_said_late_takes_back_what_does_harm() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
+    let candidate = below("two", 0.5);
+    let script = candidate.control();
+    let rollout = service.stage("v2", candidate).unwrap().guard(guard::accuracy().at_most_below_live(0.03));
+    rollout.canary(0.2).unwrap();
+    let mut chance = Chance(1);
+    drive(&service, &clock, &mut chance, 20, 0.5);
+    let rollout = rollout.bake(Bake::new(seconds(3_600)).keep_previous_as_shadow(1.0).unwrap());
+    rollout.promote().unwrap();
+    script.lie(|x| if *x < 0.7 { 0.9 } else { 0.1 });
+    drive(&service, &clock, &mut chance, 60, 0.5);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
+    let budget = rollout.status().unwrap().error_budget.unwrap();
+    assert!(budget.harm_per_guard_watched > 0.0 && budget.harm() <= budget.total.harm, "{budget:?}");
+}
+
+/// Bug: where the version before was to shadow, no detector spoke: not of figures that pairs cannot judge, and of none where nothing can be
+/// copied. Cause: detectors were asked only while nobody shadowed. Fix: those that pairs do not answer are asked always.
+#[test]
+fn what_pairs_cannot_tell_is_told_to_a_person_whoever_shadows() {
+    for shadowing in [false, true] {
+        let clock = clock();
+        let base = builder(&clock).live("v1", below("one", 0.5));
+        let base = base.task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer));
+        let base = if shadowing { base.shadowing(Shadowing::new()) } else { base };
+        let service = base.build().unwrap();
+        let rollout = service.stage("v2", below("two", 0.5)).unwrap();
+        let rollout = rollout.guard(guard::accuracy().at_most_below_live(0.05));
+        let bake = Bake::new(seconds(3_600)).keep_previous_as_shadow(0.1).unwrap();
+        rollout.run(plan([Step::canary(0.5).unwrap()]).bake(bake)).unwrap();
+        let mut chance = Chance(1);
+        drive(&service, &clock, &mut chance, 200, 0.5);
+        assert_eq!(rollout.phase(), Phase::Baking);
+        assert!(suspicions(&service).is_empty());
+        drive(&service, &clock, &mut chance, 60, 0.2);
+        assert_eq!(rollout.phase(), Phase::Baking, "nothing is taken back for that");
+        let told = suspicions(&service);
+        assert!(!told.is_empty() && told.iter().all(|shadow| *shadow == Share::NONE), "{told:?}");
+    }
+}
+
+/// Bug: a limit that was added to a live that is watched took nothing back. Cause: only the promotion began to watch, and where pairs are
+/// to decide a detector has to wake the version before. Fix: what is added is watched from then on.
+#[test]
+fn a_limit_that_is_added_in_the_watch_takes_back_what_breaks_it() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
+    let candidate = below("two", 0.5);
+    let script = candidate.control();
+    let rollout = service.stage("v2", candidate).unwrap().bake(Bake::new(seconds(3_600)));
+    rollout.promote().unwrap();
+    let mut chance = Chance(1);
+    drive(&service, &clock, &mut chance, 20, 0.5);
+    let rollout = rollout.guard(guard::accuracy().at_least(0.9));
+    drive(&service, &clock, &mut chance, 20, 0.5);
+    assert_eq!(rollout.phase(), Phase::Baking);
+    script.lie(|x| if *x < 0.7 { 0.9 } else { 0.1 });
+    drive(&service, &clock, &mut chance, 60, 0.5);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
 }

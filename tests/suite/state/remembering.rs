@@ -1264,3 +1264,125 @@ fn rollout_of<'a>(
 ) -> Option<&'a switchback::status::RolloutStatus> {
     status.rollouts.iter().find(|rollout| rollout.version == *version)
 }
+
+/// Bug: after a restart nobody took back a watched live that broke its absolute limit, where the version before is never woken. Cause: that
+/// the limit decides alone there was said when the watch began, and is no part of what is kept. Fix: it is said again.
+#[test]
+fn a_limit_that_decides_alone_does_so_after_a_restart() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.8));
+    let rollout = rollout.bake(Bake::new(seconds(86_400)).wake(0.0).unwrap());
+    rollout.promote().unwrap();
+    drop(rollout);
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(service.rollout("v2").unwrap().phase(), Phase::Baking);
+    traffic(&service, &clock, &mut Chance(1), 20);
+    assert_eq!(service.live(), "v1", "it says yes of everything");
+}
+
+/// Bug: a candidate that breaks live too was let through after a restart. Cause: how often live had failed before the rollout was not kept.
+#[test]
+fn how_live_was_before_a_rollout_is_known_after_a_restart() {
+    let (clock, folder) = (clock(), Folder::new());
+    let open = |name: &str| -> Opened { versions(if name == "v1" { "v1" } else { "v2" }) };
+    let service = remembering(&clock, &folder.0).source(open).build().unwrap();
+    ask(&service, 3_000);
+    tick(&service, &clock);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.guard(guard::error_rate().at_most_times_live(1.25)).canary(0.5).unwrap();
+    end(service);
+
+    let failing = Scripted::<f64, f64>::new("one", |_: &f64| 0.1);
+    let script = failing.control();
+    let base = builder(&clock).live("v1", failing).shadowing(Shadowing::new());
+    let service = base.state(&folder.0).source(open).build().unwrap();
+    script.lie(|x| if *x > 0.8 { f64::NAN } else { 0.1 });
+    let mut chance = Chance(1);
+    for _ in 0..20 {
+        (0..100).for_each(|_| _ = service.predict(&chance.next()));
+        tick(&service, &clock);
+    }
+    let evidence = service.rollout("v2").unwrap().status().unwrap().evidence.remove(0);
+    assert!(format!("{evidence:?}").contains("failing more often"), "{evidence:?}");
+}
+
+/// Bug: a promise of 0 hits of 0 made a folder that no start could read. Cause: what is not finite is written as nothing. Fix: it is
+/// refused, and said where the candidate is to be exposed.
+#[test]
+fn a_promise_that_is_no_number_is_refused_and_kept_nowhere() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    for promise in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+        let rollout = rollout.promised(switchback::stats::Metric::Recall, promise);
+        let refused = rollout.canary(0.1).unwrap_err();
+        assert!(refused.to_string().contains("recall"), "{refused}");
+        let _ = rollout.rollback("refused");
+    }
+    end(service);
+    assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
+}
+
+/// What the largest numbers leave can be read: of a regression, and of a business figure without bounds.
+#[test]
+fn the_largest_numbers_that_there_are_leave_a_state_that_can_be_read() {
+    for large in [1e200, f64::MAX, -f64::MAX] {
+        let (clock, folder) = (clock(), Folder::new());
+        let build = || {
+            let task = Task::regression(|x: &f64| *x).kpi(Kpi::unbounded("margin").unwrap());
+            remembering(&clock, &folder.0).task(task).build().unwrap()
+        };
+        let service = build();
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+        rollout.guard(guard::mean_absolute_error().at_most_above_live(1.0)).canary(0.5).unwrap();
+        for number in 0..200 {
+            let answer = service.predict(&0.5).unwrap();
+            let value = if number % 2 == 0 { large } else { 1.0 };
+            service.feedback(answer.id(), Outcome::value(value));
+            service.feedback(answer.id(), Outcome::kpi("margin", value));
+            if number % 20 == 0 {
+                service.run_shadow(usize::MAX);
+                tick(&service, &clock);
+                service.checkpoint().unwrap();
+            }
+        }
+        end(service);
+        let service = build();
+        assert_eq!(service.live(), "v1");
+        tick(&service, &clock);
+    }
+}
+
+/// Bug: of two candidates that were on trial together each had the errors of a first, where the process had crashed in between. Cause: one
+/// that is held since then was not counted as on trial, and goes on once it is resumed. Fix: it is.
+#[test]
+fn a_candidate_that_is_held_shares_the_error_budget_with_those_that_begin_meanwhile() {
+    let (clock, folder) = (clock(), Folder::new());
+    let policy = StateFolder::new(&folder.0).after_crash(AfterCrash::Pause);
+    let build = || remembering(&clock, &folder.0).state(policy.clone()).build().unwrap();
+    let service = build();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.05));
+    rollout.canary(0.2).unwrap();
+    drop(rollout);
+    crash(service);
+
+    let service = build();
+    let held = service.rollout("v2").unwrap();
+    assert_eq!(held.phase(), Phase::Staged);
+    let other = service.stage("v3", says("three", 0.8)).unwrap().guard(guard::error_rate().at_most(0.05));
+    other.canary(0.2).unwrap();
+    held.resume().unwrap();
+    let budgets = [&held, &other].map(|rollout| rollout.status().unwrap().error_budget.unwrap());
+    assert_eq!(budgets.map(|budget| budget.candidates), [1, 2]);
+    assert!(budgets[0].harm() + budgets[1].harm() <= budgets[0].total.harm, "{budgets:?}");
+    // The third does not spend what the second has spent.
+    let _ = other.rollback("enough");
+    end(service);
+    let service = build();
+    let third = service.stage("v3", says("three", 0.8)).unwrap().guard(guard::error_rate().at_most(0.05));
+    third.canary(0.2).unwrap();
+    assert_eq!(third.status().unwrap().error_budget.unwrap().candidates, 3);
+}
