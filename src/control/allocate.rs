@@ -8,8 +8,9 @@ use crate::rollout::allocation::Allocating;
 use crate::rollout::phase::Phase;
 
 impl Control {
-    /// Begins to divide traffic among attempts.
+    /// Begins to divide traffic among attempts, as the allocation of the next round.
     pub(crate) fn begin_allocating(&mut self, allocating: Allocating, desk: Desk<'_>) {
+        self.next_round += 1;
         self.allocating = Some(allocating);
         self.divide(desk);
     }
@@ -49,7 +50,8 @@ impl Control {
         if gone || !beaten.is_empty() {
             let stays = |candidate: &u32| on_trial.contains(candidate) && !beaten.contains(candidate);
             let left = allocating.candidates().iter().copied().filter(stays).collect();
-            self.allocating = allocating.among(left, desk.now);
+            self.allocating = allocating.among(left, self.next_round, desk.now);
+            self.next_round += 1;
             for number in beaten {
                 let _ = self.lower(number, Cause::Eliminated, desk);
             }

@@ -119,6 +119,8 @@ pub(crate) struct Control {
     pub(crate) overlapping: u32,
     /// How traffic is divided among several candidates, while it is.
     pub(crate) allocating: Option<Allocating>,
+    /// The number of the next round of an allocation: labels that come late are told from those of this one by it.
+    pub(crate) next_round: u64,
     pub(crate) arms: OrderedMap<u32, Windows>,
     pub(crate) counters: Vec<Counter>,
     pub(crate) spares: Vec<Exposure>,
@@ -183,6 +185,7 @@ impl Control {
             tries: Tries::default(),
             overlapping: 0,
             allocating: None,
+            next_round: 1,
             arms: OrderedMap::new(),
             counters: Vec::new(),
             spares: Vec::new(),

@@ -682,8 +682,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
             }
             let now = desk.now;
-            let candidates = attempts.clone();
-            let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), candidates, now);
+            let (candidates, round) = (attempts.clone(), control.next_round);
+            let gains = design.reads_gain();
+            let allocating = Allocating::new(allocation, design.tested, gains, candidates, round, now);
             control.begin_allocating(allocating, desk);
             Ok(())
         };

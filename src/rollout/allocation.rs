@@ -175,6 +175,8 @@ pub(crate) struct Allocating {
     changed: Timestamp,
     /// How often it began anew among fewer.
     rounds: i32,
+    /// The number of this round, which no other one has, of whatever allocation.
+    round: u64,
 }
 
 /// The counts under one division.
@@ -187,6 +189,8 @@ struct Stage {
 /// Which counts of an allocation a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allotted {
+    /// The round in which these were the arms and the stages: labels of an earlier one come for as long as labels take.
+    round: u64,
     arm: usize,
     stage: usize,
 }
@@ -197,6 +201,7 @@ impl Allocating {
         tested: Tested,
         gains: bool,
         attempts: Vec<u32>,
+        round: u64,
         now: Timestamp,
     ) -> Self {
         let arms = attempts.len() + 1;
@@ -209,6 +214,7 @@ impl Allocating {
             current: 0,
             changed: now,
             rounds: 0,
+            round,
         };
         allocating.enter(allocating.shares(&vec![1.0; arms]));
         allocating
@@ -220,7 +226,7 @@ impl Allocating {
             None => 0,
             Some(attempt) => 1 + self.attempts.iter().position(|of| *of == attempt)?,
         };
-        Some(Allotted { arm, stage: self.current })
+        Some(Allotted { round: self.round, arm, stage: self.current })
     }
 
     /// The candidates' shares, by attempt.
@@ -252,10 +258,10 @@ impl Allocating {
 
     /// The same among fewer, begun anew: counts of other arms than these are of no use to those that stay. Nothing where
     /// none does.
-    pub(crate) fn among(&self, left: Vec<u32>, now: Timestamp) -> Option<Self> {
+    pub(crate) fn among(&self, left: Vec<u32>, round: u64, now: Timestamp) -> Option<Self> {
         let anew = |left| Self {
             rounds: self.rounds.saturating_add(1),
-            ..Self::new(self.allocation.clone(), self.tested, self.gains, left, now)
+            ..Self::new(self.allocation.clone(), self.tested, self.gains, left, round, now)
         };
         (!left.is_empty()).then(|| anew(left))
     }
@@ -271,8 +277,12 @@ impl Allocating {
         self.current != before
     }
 
-    /// Counts labels of requests that were made in this part.
+    /// Counts labels of requests that were made in this part. In another round arms and stages were others': those labels are of no use to
+    /// anybody.
     pub(crate) fn count(&mut self, allotted: Allotted, labels: &Labels) {
+        if allotted.round != self.round {
+            return;
+        }
         let place = self.stages.get_mut(allotted.stage).and_then(|stage| stage.losses.get_mut(allotted.arm));
         let Some(losses) = place else { return };
         for labels in [&labels.requests, &labels.keys] {
@@ -397,6 +407,7 @@ mod tests {
             Tested::Wrong,
             true,
             (0..candidates as u32).collect(),
+            1,
             Timestamp::default(),
         )
     }

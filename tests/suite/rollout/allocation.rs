@@ -192,3 +192,60 @@ fn a_candidate_whose_labels_all_come_is_not_worse_for_it() {
     }
     assert_eq!(eliminated, 0);
 }
+
+/// Candidates that nothing guards, each staged and no more.
+fn unguarded(candidates: &[&str]) -> (Service, Rollouts, Clock) {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("v1", 0.1))
+        .task(switchback::Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("click").unwrap()))
+        .build()
+        .unwrap();
+    let rollouts = candidates.iter().map(|name| service.stage(name, says(name, 0.5)).unwrap()).collect();
+    (service, rollouts, clock)
+}
+
+fn by_clicks() -> Allocation {
+    Allocation::top_two(guard::kpi("click")).floor(0.1).unwrap().every(seconds(10))
+}
+
+/// Bug: a candidate was eliminated for the answers of another one that had been taken off. Cause: labels that came late were counted by the place
+/// of the candidate and the number of the division alone, and after a candidate was gone, or another allocation begun, these were others'.
+/// Fix: labels say in which round of which allocation their requests were made, and those of another one are passed over.
+#[test]
+fn late_labels_of_a_candidate_that_is_gone_count_for_nobody_else() {
+    for way in ["taken off", "allocated again", "promoted"] {
+        let (service, mut rollouts, clock) = unguarded(&["v2", "v3", "v4"]);
+        let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+        service.allocate(by_clicks(), &all).unwrap();
+        let mut late = Vec::new();
+        for _ in 0..2_000 {
+            let answer = service.predict(&0.0).unwrap();
+            if answer.version() == "v2" {
+                late.push(answer.id());
+            }
+        }
+        match way {
+            "taken off" => drop(rollouts[0].rollback("by hand")),
+            "allocated again" => {
+                let _ = rollouts[0].rollback("by hand");
+                service.allocate(by_clicks(), &[&rollouts[1], &rollouts[2]]).unwrap();
+            }
+            _ => {
+                rollouts[0].promote().unwrap();
+                rollouts =
+                    ["v0", "v5", "v6"].map(|name| service.stage(name, says(name, 0.5)).unwrap()).into();
+                service.allocate(by_clicks(), &[&rollouts[1], &rollouts[2]]).unwrap();
+            }
+        }
+        tick(&service, &clock);
+        for id in late {
+            service.feedback(id, Outcome::kpi("click", 0.0));
+        }
+        drive(&service, &clock, &mut Chance(3), 60, |_, _| 0.5);
+        for rollout in &rollouts[1..] {
+            let status = rollout.status().unwrap();
+            assert_eq!((status.phase, status.cause), (Phase::Canary, None), "{way}: {}", rollout.version());
+        }
+    }
+}
