@@ -178,10 +178,22 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// Nobody ticks this handle, a rollout is over or follows a plan, or the figure cannot be gone by. Nothing has changed
-    /// then.
+    /// Nobody ticks this handle; a rollout is over, follows a plan, has a guard that was refused, is given twice or is another handle's; the
+    /// figure cannot be gone by, or the floor not be kept among so many versions. Nothing has changed then.
     pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
-        self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
+        let mut attempts = Vec::new();
+        for rollout in rollouts {
+            let version = rollout.version;
+            if !Arc::ptr_eq(&rollout.handle.inner, &self.inner) {
+                return Err(RolloutError::AnotherHandle { version });
+            }
+            if attempts.contains(&rollout.number) {
+                return Err(RolloutError::GivenTwice { version });
+            }
+            rollout.check()?;
+            attempts.push(rollout.number);
+        }
+        self.inner.allocate(allocation, attempts)
     }
 }
 
@@ -666,6 +678,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if attempts.is_empty() {
             return Err(refused("there is no candidate to divide traffic among"));
         }
+        allocation.check_among(attempts.len() + 1).map_err(RolloutError::Allocation)?;
         if self.is_in_fleet() {
             return Err(refused(
                 "the processes of a fleet do not divide traffic by what each has seen: run a plan for each candidate",
@@ -730,6 +743,21 @@ pub enum RolloutError {
         name: String,
         /// Why, and what to do.
         reason: String,
+    },
+    /// An allocation has a number that cannot be kept among so many versions.
+    #[error(transparent)]
+    Allocation(ArgumentError),
+    /// A rollout was given to a handle that has not staged it.
+    #[error("the rollout of {version} is another handle's: give the handle those that it has staged itself")]
+    AnotherHandle {
+        /// The candidate.
+        version: VersionId,
+    },
+    /// A rollout was given more than once.
+    #[error("the rollout of {version} is given twice: give each once")]
+    GivenTwice {
+        /// The candidate.
+        version: VersionId,
     },
     /// Other candidates have what live would have to give.
     #[error("live has {left} left to give, not {weight}: lower another candidate first")]

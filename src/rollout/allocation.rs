@@ -125,6 +125,22 @@ impl Allocation {
         Ok(self)
     }
 
+    /// Refuses a floor that so many versions, live among them, cannot all have.
+    pub(crate) fn check_among(&self, versions: usize) -> Result<(), ArgumentError> {
+        let most = usize::from(UNITS) / versions.max(1);
+        if self.floor_units() <= most {
+            return Ok(());
+        }
+        let most = most as f64 / f64::from(UNITS);
+        let allowed = format!("at most {most} among {versions} versions, live included");
+        Err(ArgumentError::new("the floor of an allocation", self.floor, allowed))
+    }
+
+    /// The floor in what traffic is divided in.
+    fn floor_units(&self) -> usize {
+        ((self.floor * f64::from(UNITS)).ceil() as usize).max(1)
+    }
+
     /// Returns what it divides by, in words.
     pub(crate) fn figure(&self) -> String {
         match &self.figure.0 {
@@ -306,9 +322,7 @@ impl Allocating {
     /// Shares in proportion to `wanted`, live's first: multiples of 1/64, none below the floor.
     fn shares(&self, wanted: &[f64]) -> Vec<Share> {
         let arms = wanted.len();
-        let floor = ((self.allocation.floor * f64::from(UNITS)).ceil() as usize)
-            .min(usize::from(UNITS) / arms.max(1))
-            .max(1);
+        let floor = self.allocation.floor_units().min(usize::from(UNITS) / arms.max(1));
         let left = usize::from(UNITS).saturating_sub(floor * arms);
         let total: f64 = wanted.iter().sum::<f64>().max(1e-12);
         let mut units: Vec<usize> =

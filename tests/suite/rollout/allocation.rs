@@ -249,3 +249,37 @@ fn late_labels_of_a_candidate_that_is_gone_count_for_nobody_else() {
         }
     }
 }
+
+fn weights(rollouts: &[Rollout<f64, f64>]) -> Vec<f64> {
+    rollouts.iter().map(weight).collect()
+}
+
+/// Bug: `allocate` exposed candidates beside a guard that had been refused, took rollouts of another handle for its own of the same number, one
+/// rollout twice, and a floor that was then lower than was asked for. Cause: nothing looked. Fix: each is an error, and nothing has changed.
+#[test]
+fn what_an_allocation_cannot_keep_is_an_error_that_changes_nothing() {
+    let (service, rollouts, _) = unguarded(&["v2", "v3"]);
+    let (_other, others, _) = unguarded(&["v8", "v9"]);
+    let stranger = &others[1];
+    let refuses_guard = service.stage("v4", says("v4", 0.5)).unwrap().guard(guard::error_rate().at_most(7.0));
+    let (epoch, told) = (service.status().epoch, service.events().len());
+    let refused = |allocation, rollouts: &[&Rollout<f64, f64>], why: &str| {
+        let error = service.allocate(allocation, rollouts).map_err(|error| error.to_string());
+        assert!(error.as_ref().is_err_and(|error| error.contains(why)), "{error:?}");
+        let status = service.status();
+        assert!(status.rollouts.iter().all(|rollout| rollout.phase == Phase::Staged), "{status:?}");
+        assert_eq!((status.epoch, service.events().len()), (epoch, told));
+    };
+    let [v2, v3] = [&rollouts[0], &rollouts[1]];
+    refused(by_clicks(), &[v2, &refuses_guard], "error rate");
+    refused(by_clicks(), &[v2, stranger], "the rollout of v9 is another handle's");
+    refused(by_clicks(), &[v2, v3, v2], "the rollout of v2 is given twice");
+    let floor = |share| by_clicks().floor(share).unwrap();
+    refused(
+        floor(0.5),
+        &[v2, v3],
+        "the floor of an allocation is 0.5: it must be at most 0.328125 among 3 versions, live included",
+    );
+    service.allocate(floor(0.328), &[v2, v3]).unwrap();
+    assert!(weights(&rollouts).iter().all(|weight| *weight > 0.328));
+}
