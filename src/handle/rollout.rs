@@ -174,12 +174,14 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
-    /// judging, and whoever is taken off leaves its share to the others.
+    /// judging, and whoever is taken off leaves its share to the others. Candidates that are not among them keep what they have: what is
+    /// divided is what they leave.
     ///
     /// # Errors
     ///
     /// Nobody ticks this handle; a rollout is over, follows a plan, has a guard that was refused, is given twice or is another handle's; the
-    /// figure cannot be gone by, or the floor not be kept among so many versions. Nothing has changed then.
+    /// figure cannot be gone by, or the floor not be kept among so many versions, or beside the candidates that are not among them. Nothing has
+    /// changed then.
     pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
         let mut attempts = Vec::new();
         for rollout in rollouts {
@@ -698,6 +700,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let (candidates, round) = (attempts.clone(), control.next_round);
             let gains = design.reads_gain();
             let allocating = Allocating::new(allocation, design.tested, gains, candidates, round, now);
+            let left = control.room_of(&attempts);
+            if let Some(weight) = allocating.lacks_room(left) {
+                return Err(RolloutError::NotEnoughLeft { weight, left });
+            }
             control.begin_allocating(allocating, desk);
             Ok(())
         };
@@ -762,9 +768,9 @@ pub enum RolloutError {
     /// Other candidates have what live would have to give.
     #[error("live has {left} left to give, not {weight}: lower another candidate first")]
     NotEnoughLeft {
-        /// The share that was asked for.
+        /// The share that was asked for: of an allocation, the floors of its candidates and live's.
         weight: Share,
-        /// The share that the candidate could have.
+        /// The share that the candidate could have: of an allocation, that of all of them and live.
         left: Share,
     },
     /// Requests may not be copied.

@@ -129,7 +129,7 @@ impl Buckets {
     }
 
     /// What a candidate answers.
-    fn share(&self, rollout: u8) -> Share {
+    pub(crate) fn share(&self, rollout: u8) -> Share {
         Share::from_buckets(self.count(rollout) + self.count(unmatched_of(rollout)))
     }
 

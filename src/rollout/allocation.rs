@@ -178,6 +178,15 @@ const DRAWS: u64 = 512;
 /// Divisions that differ, of which counts are kept; shares stay as they are once there were so many.
 const STAGES_MAX: usize = 512;
 
+/// The whole units that a share of the traffic has.
+fn units_in(share: Share) -> usize {
+    usize::from(share.buckets()) * usize::from(UNITS) / usize::from(Share::ALL.buckets())
+}
+
+fn of_units(units: usize) -> Share {
+    Share::new(units as f64 / f64::from(UNITS)).unwrap_or(Share::ALL)
+}
+
 /// An allocation under way.
 pub(crate) struct Allocating {
     allocation: Allocation,
@@ -220,8 +229,7 @@ impl Allocating {
         round: u64,
         now: Timestamp,
     ) -> Self {
-        let arms = attempts.len() + 1;
-        let mut allocating = Self {
+        Self {
             allocation,
             tested,
             gains,
@@ -231,9 +239,18 @@ impl Allocating {
             changed: now,
             rounds: 0,
             round,
-        };
-        allocating.enter(allocating.shares(&vec![1.0; arms]));
-        allocating
+        }
+    }
+
+    /// Divides alike, while nothing is known of any.
+    pub(crate) fn begin(&mut self, room: Share) {
+        self.enter(self.shares(&vec![1.0; self.attempts.len() + 1], room));
+    }
+
+    /// Where there is too little room for the floors of all, live's among them: what they ask for together.
+    pub(crate) fn lacks_room(&self, room: Share) -> Option<Share> {
+        let asked = self.allocation.floor_units() * (self.attempts.len() + 1);
+        (asked > units_in(room)).then(|| of_units(asked))
     }
 
     /// The part that an attempt's candidate has in the present division, or live.
@@ -283,13 +300,13 @@ impl Allocating {
     }
 
     /// Sets shares anew; whether they are other ones.
-    pub(crate) fn renew(&mut self, seed: u64, now: Timestamp) -> bool {
+    pub(crate) fn renew(&mut self, room: Share, seed: u64, now: Timestamp) -> bool {
         if self.stages.len() >= STAGES_MAX {
             return false;
         }
         self.changed = now;
         let before = self.current;
-        self.enter(self.shares(&self.wanted(seed)));
+        self.enter(self.shares(&self.wanted(seed), room));
         self.current != before
     }
 
@@ -319,23 +336,20 @@ impl Allocating {
         }
     }
 
-    /// Shares in proportion to `wanted`, live's first: multiples of 1/64, none below the floor.
-    fn shares(&self, wanted: &[f64]) -> Vec<Share> {
-        let arms = wanted.len();
-        let floor = self.allocation.floor_units().min(usize::from(UNITS) / arms.max(1));
-        let left = usize::from(UNITS).saturating_sub(floor * arms);
+    /// Shares of this room in proportion to `wanted`, live's first: the candidates' are multiples of 1/64, none below the floor; where others
+    /// leave too little for the floors of all, live's comes first.
+    fn shares(&self, wanted: &[f64], room: Share) -> Vec<Share> {
+        let (units, candidates) = (units_in(room), wanted.len().saturating_sub(1));
+        let lives = self.allocation.floor_units().min(units);
+        let floor = self.allocation.floor_units().min((units - lives) / candidates.max(1));
+        let left = units - lives - floor * candidates;
         let total: f64 = wanted.iter().sum::<f64>().max(1e-12);
-        let mut units: Vec<usize> =
-            wanted.iter().map(|of| floor + (left as f64 * of / total).floor() as usize).collect();
+        let own = |of: &f64| of_units(floor + (left as f64 * of / total).floor() as usize);
+        let mut shares: Vec<Share> = wanted.iter().skip(1).map(own).collect();
         // What rounding has left over is live's.
-        let given: usize = units.iter().sum();
-        if let Some(live) = units.first_mut() {
-            *live += usize::from(UNITS).saturating_sub(given);
-        }
-        units
-            .into_iter()
-            .map(|units| Share::new(units as f64 / f64::from(UNITS)).unwrap_or(Share::NONE))
-            .collect()
+        let given: u16 = shares.iter().map(|share| share.buckets()).sum();
+        shares.insert(0, Share::from_buckets(room.buckets().saturating_sub(given)));
+        shares
     }
 
     fn enter(&mut self, shares: Vec<Share>) {
@@ -434,10 +448,23 @@ mod tests {
                 vec![1.0; candidates + 1],
                 (0..=candidates).map(|arm| f64::from(u8::from(arm == 1))).collect(),
             ] {
-                let shares = allocating.shares(&wanted);
+                let shares = allocating.shares(&wanted, Share::ALL);
                 let buckets: Vec<u16> = shares.iter().map(|share| share.buckets()).collect();
                 assert!((9_990..=10_010).contains(&buckets.iter().sum::<u16>()), "{buckets:?}");
                 assert!(buckets.iter().all(|share| *share >= 1_000), "{buckets:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_others_leave_too_little_live_keeps_its_floor_and_nobody_has_more_than_there_is() {
+        for candidates in 1..8 {
+            let allocating = allocating(candidates);
+            for room in [0, 1, 155, 157, 1_000, 1_100, 2_500, 5_000, 7_777] {
+                let shares = allocating.shares(&vec![1.0; candidates + 1], Share::from_buckets(room));
+                let buckets: Vec<u16> = shares.iter().map(|share| share.buckets()).collect();
+                assert_eq!(buckets.iter().sum::<u16>(), room, "{buckets:?}");
+                assert!(buckets[0] >= room.min(1_000), "{room}: {buckets:?}");
             }
         }
     }
@@ -460,6 +487,7 @@ mod tests {
     #[test]
     fn the_best_two_get_most_and_a_worse_one_is_shown_to_be_so() {
         let mut allocating = allocating(3);
+        allocating.begin(Share::ALL);
         for (arm, wrong) in [(0, 200), (1, 190), (2, 400), (3, 500)] {
             let losses = &mut allocating.stages[0].losses[arm];
             losses.count_place(Scores::STEPS, wrong);

@@ -283,3 +283,37 @@ fn what_an_allocation_cannot_keep_is_an_error_that_changes_nothing() {
     service.allocate(floor(0.328), &[v2, v3]).unwrap();
     assert!(weights(&rollouts).iter().all(|weight| *weight > 0.328));
 }
+
+fn left_to_live(service: &Service) -> f64 {
+    1.0 - service.status().rollouts.iter().map(|rollout| rollout.weight.fraction()).sum::<f64>()
+}
+
+/// Bug: an allocation took all that another canary had left of live, so that no guard of anyone counted anything. Cause: nothing asked for the room
+/// that others leave. Fix: that room is what is divided, live's floor first, and where floors do not fit at the start it is an error.
+#[test]
+fn an_allocation_divides_what_other_canaries_leave_and_keeps_lives_floor() {
+    let (service, rollouts, clock) = unguarded(&["v2", "v3", "v4"]);
+    let (other, divided) = (&rollouts[2], [&rollouts[0], &rollouts[1]]);
+    other.canary(0.8).unwrap();
+    let refused = service.allocate(by_clicks(), &divided).unwrap_err();
+    assert!(matches!(refused, RolloutError::NotEnoughLeft { left, .. } if left == share(0.2)), "{refused}");
+    assert_eq!(weights(&rollouts), [0.0, 0.0, 0.8], "nothing has changed");
+    other.canary(0.5).unwrap();
+    service.allocate(by_clicks(), &divided).unwrap();
+    assert_eq!(weight(other), 0.5);
+    assert!(left_to_live(&service) >= 0.1, "{:?}", weights(&rollouts));
+    assert!(weights(&rollouts)[..2].iter().all(|weight| *weight >= 0.1));
+
+    // Another canary grows into what live has.
+    let mut chance = Chance(5);
+    other.canary(0.5 + left_to_live(&service)).unwrap();
+    assert!(left_to_live(&service) < 1e-9);
+    drive(&service, &clock, &mut chance, 11, |_, _| 0.5);
+    assert!(left_to_live(&service) >= 0.1, "{:?}", weights(&rollouts));
+    assert!(weight(other) > 0.6, "what others have stays theirs");
+    // And back: what it gives up is divided too.
+    other.canary(0.1).unwrap();
+    drive(&service, &clock, &mut chance, 11, |_, _| 0.5);
+    let (live, shares) = (left_to_live(&service), weights(&rollouts));
+    assert!(live + shares[0] + shares[1] > 0.85 && (0.1..0.6).contains(&live), "{shares:?}");
+}
