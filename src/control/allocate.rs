@@ -1,10 +1,13 @@
 //! Carries an allocation out: shares are set, and candidates taken off.
+//!
+//! A tick takes candidates off at once, and those that stay keep what they have. Whatever gives anybody more comes at its end, once it is on
+//! disk that it will, as for plans: [`allocate`](Control::allocate) says whether it is time, and [`divide_anew`](Control::divide_anew) does it.
 
 use super::control::Control;
 use super::desk::Desk;
 use super::event::Cause;
 use crate::base::share::Share;
-use crate::rollout::allocation::Allocating;
+use crate::rollout::allocation::{Allocating, Candidate, Room};
 use crate::rollout::phase::Phase;
 
 impl Control {
@@ -12,15 +15,18 @@ impl Control {
     pub(crate) fn begin_allocating(&mut self, allocating: Allocating, desk: Desk<'_>) {
         self.next_round += 1;
         let room = self.room_of(allocating.candidates());
-        self.allocating.insert(allocating).begin(room);
+        self.allocating.insert(allocating).begin(&room);
         self.divide(desk);
     }
 
     /// What live and these candidates have together: what other candidates leave.
-    pub(crate) fn room_of(&self, candidates: &[u32]) -> Share {
-        let own = candidates.iter().filter_map(|number| self.attempt(*number));
-        let own: u16 = own.map(|attempt| self.buckets.share(attempt.slot).buckets()).sum();
-        Share::from_buckets(self.buckets.live().buckets() + own)
+    pub(crate) fn room_of(&self, candidates: &[u32]) -> Room {
+        let attempts = || candidates.iter().filter_map(|number| self.attempt(*number));
+        let own: u16 = attempts().map(|attempt| self.buckets.share(attempt.slot).buckets()).sum();
+        let whole = Share::from_buckets(self.buckets.live().buckets() + own);
+        let candidates = attempts()
+            .map(|attempt| Candidate { has: attempt.state.weight, is_paused: attempt.state.paused });
+        Room { whole, candidates: candidates.collect() }
     }
 
     /// Gives every candidate the share that it has in the present division.
@@ -46,33 +52,52 @@ impl Control {
         self.publish(desk, events);
     }
 
-    /// Drops candidates that are shown to be worse than another version, and sets shares anew when it is time.
-    pub(crate) fn allocate(&mut self, desk: Desk<'_>) {
-        let canaries = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Canary);
-        let on_trial: Vec<u32> = canaries.map(|attempt| attempt.number).collect();
-        let (frozen, seed) = (self.frozen.is_some(), self.settings.seed);
-        let Some(allocating) = &self.allocating else { return };
-        let candidates = allocating.candidates().to_vec();
-        let due = allocating.is_due(desk.now);
-        let gone = allocating.candidates().iter().any(|candidate| !on_trial.contains(candidate));
-        let beaten = if due && !gone { allocating.beaten() } else { Vec::new() };
+    /// Drops candidates that are shown to be worse than another version. The candidates among which traffic is to be divided anew, where it
+    /// is time for that.
+    pub(crate) fn allocate(&mut self, desk: Desk<'_>) -> Vec<u32> {
+        let Some(allocating) = &self.allocating else { return Vec::new() };
+        let stays = |candidate: &u32| {
+            self.attempt(*candidate).is_some_and(|attempt| attempt.state.phase == Phase::Canary)
+        };
+        let mut left: Vec<u32> = allocating.candidates().iter().copied().filter(stays).collect();
+        let gone = left.len() < allocating.candidates().len();
+        let beaten = if allocating.is_due(desk.now) && !gone { allocating.beaten() } else { Vec::new() };
         if gone || !beaten.is_empty() {
-            let stays = |candidate: &u32| on_trial.contains(candidate) && !beaten.contains(candidate);
-            let left: Vec<u32> = allocating.candidates().iter().copied().filter(stays).collect();
-            self.allocating = allocating.among(left.clone(), self.next_round, desk.now);
-            self.next_round += 1;
+            left.retain(|candidate| !beaten.contains(candidate));
             for number in beaten {
                 let _ = self.lower(number, Cause::Eliminated, desk);
             }
-            let room = self.room_of(&left);
-            self.allocating.iter_mut().for_each(|allocating| allocating.begin(room));
+            self.go_on_among(left, desk);
+        }
+        let due = |allocating: &&Allocating| self.frozen.is_none() && allocating.is_due(desk.now);
+        self.allocating.as_ref().filter(due).map_or_else(Vec::new, |it| it.candidates().to_vec())
+    }
+
+    /// Begins the next round among these, at the shares that they have.
+    fn go_on_among(&mut self, left: Vec<u32>, desk: Desk<'_>) {
+        let room = self.room_of(&left);
+        let round = self.next_round;
+        self.next_round += 1;
+        self.allocating = self.allocating.as_ref().and_then(|it| it.among(left, round, desk.now));
+        self.allocating.iter_mut().for_each(|allocating| allocating.keep(&room));
+        // What is counted from here on belongs to this round.
+        self.publish(desk, Vec::new());
+    }
+
+    /// Sets shares anew. Where a candidate has gone meanwhile, or nobody may be given more any more, a later tick does.
+    pub(crate) fn divide_anew(&mut self, desk: Desk<'_>) {
+        let Some(candidates) = self.allocating.as_ref().map(|allocating| allocating.candidates().to_vec())
+        else {
+            return;
+        };
+        let stays =
+            |number: &u32| self.attempt(*number).is_some_and(|attempt| attempt.state.phase == Phase::Canary);
+        if self.frozen.is_some() || !candidates.iter().all(stays) {
+            return;
+        }
+        let (room, seed) = (self.room_of(&candidates), self.settings.seed);
+        if self.allocating.as_mut().is_some_and(|allocating| allocating.renew(&room, seed, desk.now)) {
             self.divide(desk);
-        } else if due && !frozen {
-            let room = self.room_of(&candidates);
-            let renewed = self.allocating.as_mut().is_some_and(|it| it.renew(room, seed, desk.now));
-            if renewed {
-                self.divide(desk);
-            }
         }
     }
 }

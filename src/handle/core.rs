@@ -139,7 +139,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             queue.relieve();
         }
         let told = self.settle_drift(now);
-        let mut snapshots = self.change(|control| {
+        let (mut snapshots, divided) = self.change(|control| {
             self.tell_of_drift(control, told, now);
             control.tell_of_lapse(now);
             control.live_lately.begin_tick();
@@ -152,13 +152,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 let from = control.announcer.next();
                 control.lower_overdue(self.desk(now));
                 self.note_demands(control, from);
-                return Vec::new();
+                return (Vec::new(), Vec::new());
             }
             control.lower_tripped(self.desk(now));
             control.lower_overdue(self.desk(now));
             control.refit(self.desk(now));
-            control.allocate(self.desk(now));
-            control.snapshots(self.serving.shadow_counts(), self.truth(), now)
+            let divided = control.allocate(self.desk(now));
+            (control.snapshots(self.serving.shadow_counts(), self.truth(), now), divided)
         });
         self.show_drift(&mut snapshots);
         // Guards are the host's code: no lock is held, and time may pass.
@@ -176,12 +176,16 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.tell_of_loads(now);
             control.retired.take_unborrowed()
         });
-        if !raising.is_empty() {
-            let attempts = raising.iter().map(|(snapshot, _)| snapshot.attempt).collect();
+        if !raising.is_empty() || !divided.is_empty() {
+            let attempts = raising.iter().map(|(snapshot, _)| snapshot.attempt);
+            let attempts = attempts.chain(divided.iter().copied()).collect();
             // Where it cannot be written down an event tells, and the next tick comes to the same verdicts.
             let _ = self.raise(attempts, |control, desk| {
                 for (snapshot, verdicts) in raising {
                     control.apply(snapshot, verdicts, Desk { now, since: now, ..desk });
+                }
+                if !divided.is_empty() {
+                    control.divide_anew(Desk { now, since: now, ..desk });
                 }
             });
         }

@@ -174,7 +174,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
-    /// judging, and whoever is taken off leaves its share to the others. Candidates that are not among them keep what they have: what is
+    /// judging, and whoever is taken off leaves its share to the others. During a [`freeze`](Self::freeze) all keep the shares that they have,
+    /// and one that is [paused](Rollout::pause) is given no more than it has; whoever is worse is taken off all the same. Candidates that are not among them keep what they have: what is
     /// divided is what they leave.
     ///
     /// # Errors
@@ -700,7 +701,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let (candidates, round) = (attempts.clone(), control.next_round);
             let gains = design.reads_gain();
             let allocating = Allocating::new(allocation, design.tested, gains, candidates, round, now);
-            let left = control.room_of(&attempts);
+            let left = control.room_of(&attempts).whole;
             if let Some(weight) = allocating.lacks_room(left) {
                 return Err(RolloutError::NotEnoughLeft { weight, left });
             }

@@ -178,6 +178,30 @@ const DRAWS: u64 = 512;
 /// Divisions that differ, of which counts are kept; shares stay as they are once there were so many.
 const STAGES_MAX: usize = 512;
 
+/// What there is to divide: the share that live and the candidates have together.
+pub(crate) struct Room {
+    pub(crate) whole: Share,
+    /// In the order of the allocation.
+    pub(crate) candidates: Vec<Candidate>,
+}
+
+/// A candidate as it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) has: Share,
+    /// It is given no more than it has.
+    pub(crate) is_paused: bool,
+}
+
+impl Room {
+    /// The candidates' shares after live's, which is all that they leave.
+    fn with_lives(&self, mut shares: Vec<Share>) -> Vec<Share> {
+        let given: u16 = shares.iter().map(|share| share.buckets()).sum();
+        shares.insert(0, Share::from_buckets(self.whole.buckets().saturating_sub(given)));
+        shares
+    }
+}
+
 /// The whole units that a share of the traffic has.
 fn units_in(share: Share) -> usize {
     usize::from(share.buckets()) * usize::from(UNITS) / usize::from(Share::ALL.buckets())
@@ -198,6 +222,8 @@ pub(crate) struct Allocating {
     stages: Vec<Stage>,
     current: usize,
     changed: Timestamp,
+    /// A candidate is gone, and traffic is not divided among the others yet.
+    undivided: bool,
     /// How often it began anew among fewer.
     rounds: i32,
     /// The number of this round, which no other one has, of whatever allocation.
@@ -237,14 +263,22 @@ impl Allocating {
             stages: Vec::new(),
             current: 0,
             changed: now,
+            undivided: false,
             rounds: 0,
             round,
         }
     }
 
     /// Divides alike, while nothing is known of any.
-    pub(crate) fn begin(&mut self, room: Share) {
+    pub(crate) fn begin(&mut self, room: &Room) {
         self.enter(self.shares(&vec![1.0; self.attempts.len() + 1], room));
+    }
+
+    /// Goes on at the shares that candidates have, until traffic can be divided anew.
+    pub(crate) fn keep(&mut self, room: &Room) {
+        let had: Vec<Share> = room.candidates.iter().map(|candidate| candidate.has).collect();
+        self.enter(room.with_lives(had));
+        self.undivided = true;
     }
 
     /// Where there is too little room for the floors of all, live's among them: what they ask for together.
@@ -274,7 +308,7 @@ impl Allocating {
     }
 
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        now.since(self.changed) >= self.allocation.every
+        self.undivided || now.since(self.changed) >= self.allocation.every
     }
 
     /// The candidates that are shown to be worse than another version. Live is never taken off by this: that is what a
@@ -300,11 +334,11 @@ impl Allocating {
     }
 
     /// Sets shares anew; whether they are other ones.
-    pub(crate) fn renew(&mut self, room: Share, seed: u64, now: Timestamp) -> bool {
+    pub(crate) fn renew(&mut self, room: &Room, seed: u64, now: Timestamp) -> bool {
+        (self.changed, self.undivided) = (now, false);
         if self.stages.len() >= STAGES_MAX {
             return false;
         }
-        self.changed = now;
         let before = self.current;
         self.enter(self.shares(&self.wanted(seed), room));
         self.current != before
@@ -337,19 +371,18 @@ impl Allocating {
     }
 
     /// Shares of this room in proportion to `wanted`, live's first: the candidates' are multiples of 1/64, none below the floor; where others
-    /// leave too little for the floors of all, live's comes first.
-    fn shares(&self, wanted: &[f64], room: Share) -> Vec<Share> {
-        let (units, candidates) = (units_in(room), wanted.len().saturating_sub(1));
+    /// leave too little for the floors of all, live's comes first. What a candidate may not be given is live's.
+    fn shares(&self, wanted: &[f64], room: &Room) -> Vec<Share> {
+        let (units, candidates) = (units_in(room.whole), wanted.len().saturating_sub(1));
         let lives = self.allocation.floor_units().min(units);
         let floor = self.allocation.floor_units().min((units - lives) / candidates.max(1));
         let left = units - lives - floor * candidates;
         let total: f64 = wanted.iter().sum::<f64>().max(1e-12);
-        let own = |of: &f64| of_units(floor + (left as f64 * of / total).floor() as usize);
-        let mut shares: Vec<Share> = wanted.iter().skip(1).map(own).collect();
-        // What rounding has left over is live's.
-        let given: u16 = shares.iter().map(|share| share.buckets()).sum();
-        shares.insert(0, Share::from_buckets(room.buckets().saturating_sub(given)));
-        shares
+        let own = |(of, candidate): (&f64, &Candidate)| {
+            let share = of_units(floor + (left as f64 * of / total).floor() as usize);
+            if candidate.is_paused { share.min(candidate.has) } else { share }
+        };
+        room.with_lives(wanted.iter().skip(1).zip(&room.candidates).map(own).collect())
     }
 
     fn enter(&mut self, shares: Vec<Share>) {
@@ -362,9 +395,12 @@ impl Allocating {
     }
 
     /// How often each arm is the best or the second best, in draws from what is known: of each arm how much it differs from
-    /// live, within each division, so that a day that moves misleads nobody.
+    /// live, within each division, so that a day that moves misleads nobody. All alike, while nothing is known of any.
     fn wanted(&self, seed: u64) -> Vec<f64> {
         let arms = self.attempts.len() + 1;
+        if self.stages.iter().flat_map(|stage| &stage.losses).all(|losses| losses.count_all() == 0) {
+            return vec![1.0; arms];
+        }
         let known: Vec<(f64, f64)> = (0..arms).map(|arm| self.difference(arm)).collect();
         let mut wanted = vec![0.0; arms];
         let mut chance = SplitMix64(mix(seed ^ self.stages.len() as u64));
@@ -428,6 +464,11 @@ fn known_odds(one: u64, other: u64) -> Option<Odds> {
 mod tests {
     use super::*;
 
+    fn room(whole: u16, candidates: usize) -> Room {
+        let candidate = Candidate { has: Share::NONE, is_paused: false };
+        Room { whole: Share::from_buckets(whole), candidates: vec![candidate; candidates] }
+    }
+
     fn allocating(candidates: usize) -> Allocating {
         let allocation = Allocation::top_two(crate::rollout::guard::accuracy()).floor(0.1).unwrap();
         Allocating::new(
@@ -448,7 +489,7 @@ mod tests {
                 vec![1.0; candidates + 1],
                 (0..=candidates).map(|arm| f64::from(u8::from(arm == 1))).collect(),
             ] {
-                let shares = allocating.shares(&wanted, Share::ALL);
+                let shares = allocating.shares(&wanted, &room(10_000, candidates));
                 let buckets: Vec<u16> = shares.iter().map(|share| share.buckets()).collect();
                 assert!((9_990..=10_010).contains(&buckets.iter().sum::<u16>()), "{buckets:?}");
                 assert!(buckets.iter().all(|share| *share >= 1_000), "{buckets:?}");
@@ -460,11 +501,11 @@ mod tests {
     fn where_others_leave_too_little_live_keeps_its_floor_and_nobody_has_more_than_there_is() {
         for candidates in 1..8 {
             let allocating = allocating(candidates);
-            for room in [0, 1, 155, 157, 1_000, 1_100, 2_500, 5_000, 7_777] {
-                let shares = allocating.shares(&vec![1.0; candidates + 1], Share::from_buckets(room));
+            for whole in [0, 1, 155, 157, 1_000, 1_100, 2_500, 5_000, 7_777] {
+                let shares = allocating.shares(&vec![1.0; candidates + 1], &room(whole, candidates));
                 let buckets: Vec<u16> = shares.iter().map(|share| share.buckets()).collect();
-                assert_eq!(buckets.iter().sum::<u16>(), room, "{buckets:?}");
-                assert!(buckets[0] >= room.min(1_000), "{room}: {buckets:?}");
+                assert_eq!(buckets.iter().sum::<u16>(), whole, "{buckets:?}");
+                assert!(buckets[0] >= whole.min(1_000), "{whole}: {buckets:?}");
             }
         }
     }
@@ -487,7 +528,7 @@ mod tests {
     #[test]
     fn the_best_two_get_most_and_a_worse_one_is_shown_to_be_so() {
         let mut allocating = allocating(3);
-        allocating.begin(Share::ALL);
+        allocating.begin(&room(10_000, 3));
         for (arm, wrong) in [(0, 200), (1, 190), (2, 400), (3, 500)] {
             let losses = &mut allocating.stages[0].losses[arm];
             losses.count_place(Scores::STEPS, wrong);

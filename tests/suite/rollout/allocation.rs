@@ -317,3 +317,41 @@ fn an_allocation_divides_what_other_canaries_leave_and_keeps_lives_floor() {
     let (live, shares) = (left_to_live(&service), weights(&rollouts));
     assert!(live + shares[0] + shares[1] > 0.85 && (0.1..0.6).contains(&live), "{shares:?}");
 }
+
+/// Bug: during a freeze the others were given more when a candidate was gone. Cause: traffic was divided among those that stayed, whatever was frozen.
+/// Fix: they keep the shares that they have, and traffic is divided anew once the freeze is over.
+#[test]
+fn while_frozen_nobody_is_given_what_a_candidate_leaves() {
+    let (service, rollouts, clock) = unguarded(&["v2", "v3", "v4"]);
+    let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+    service.allocate(by_clicks(), &all).unwrap();
+    service.freeze("quarter end");
+    let _ = rollouts[0].rollback("by hand");
+    let clicks = |version: &str, _| if version == "v3" { 0.0 } else { 0.5 };
+    drive(&service, &clock, &mut Chance(5), 9, clicks);
+    assert_eq!(weights(&rollouts), [0.0, 0.25, 0.25]);
+    drive(&service, &clock, &mut Chance(6), 120, clicks);
+    assert_eq!(rollouts[1].status().unwrap().cause, Some(Cause::Eliminated), "lowering is not frozen");
+    assert_eq!(weights(&rollouts), [0.0, 0.0, 0.25]);
+    service.unfreeze();
+    tick(&service, &clock);
+    assert!(weight(&rollouts[2]) > 0.3, "{:?}", weights(&rollouts));
+    assert!(left_to_live(&service) >= 0.1);
+}
+
+/// Bug: a candidate that was paused was given more. Cause: its share was set like the others'. Fix: it is given no more than it has until it is resumed.
+#[test]
+fn a_candidate_that_is_paused_is_given_no_more() {
+    let (service, rollouts, clock) = unguarded(&["v2", "v3", "v4"]);
+    let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+    service.allocate(by_clicks(), &all).unwrap();
+    rollouts[1].pause("looked at");
+    let _ = rollouts[0].rollback("by hand");
+    let mut chance = Chance(5);
+    drive(&service, &clock, &mut chance, 5, |_, _| 0.5);
+    let shares = weights(&rollouts);
+    assert!(shares[1] == 0.25 && shares[2] > 0.3, "{shares:?}");
+    rollouts[1].resume().unwrap();
+    drive(&service, &clock, &mut chance, 11, |version, _| if version == "v4" { 0.0 } else { 0.5 });
+    assert!(weight(&rollouts[1]) > 0.25, "{:?}", weights(&rollouts));
+}

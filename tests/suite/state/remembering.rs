@@ -1386,3 +1386,39 @@ fn a_candidate_that_is_held_shares_the_error_budget_with_those_that_begin_meanwh
     third.canary(0.2).unwrap();
     assert_eq!(third.status().unwrap().error_budget.unwrap().candidates, 3);
 }
+
+fn divided(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
+    let kpi = Kpi::rate("click").unwrap();
+    remembering(clock, folder).task(Task::binary(|probability: &f64| *probability).kpi(kpi))
+}
+
+/// Begins to divide traffic among `v2` and `v3`.
+fn divide(service: &Service) -> [switchback::Rollout<f64, f64>; 2] {
+    let rollouts = [("v2", "two", 0.9), ("v3", "three", 0.8)];
+    let rollouts =
+        rollouts.map(|(name, identity, answer)| service.stage(name, says(identity, answer)).unwrap());
+    let allocation = switchback::plan::Allocation::top_two(guard::kpi("click")).every(seconds(10));
+    service.allocate(allocation, &[&rollouts[0], &rollouts[1]]).unwrap();
+    rollouts
+}
+
+/// Bug: where the disk failed, an allocation gave the others what a candidate had left, and a start would not have known. Cause: it raised them within
+/// the tick, and wrote down nothing before. Fix: it raises once it is on disk, as plans do; taking off waits for no disk.
+#[test]
+fn an_allocation_raises_nobody_before_it_is_written_down() {
+    let (clock, folder, faults) = (clock(), Folder::new(), Faults::new());
+    let service = divided(&clock, &folder.0).disk_faults(faults.clone()).build().unwrap();
+    let [v2, v3] = divide(&service);
+    let before = v3.status().unwrap().weight;
+    faults.fail_after(0);
+    let _ = v2.rollback("it must go");
+    for _ in 0..15 {
+        tick(&service, &clock);
+    }
+    assert_eq!((v2.phase(), v3.status().unwrap().weight), (Phase::Aborted, before));
+    faults.mend();
+    for _ in 0..3 {
+        tick(&service, &clock);
+    }
+    assert!(v3.status().unwrap().weight > before, "the next tick comes to the same");
+}
