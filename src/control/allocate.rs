@@ -5,14 +5,25 @@
 
 use super::control::Control;
 use super::desk::Desk;
-use super::event::Cause;
+use super::event::{Cause, EventKind};
 use crate::base::share::Share;
 use crate::rollout::allocation::{Allocating, Candidate, Room};
 use crate::rollout::phase::Phase;
 
 impl Control {
-    /// Begins to divide traffic among attempts, as the allocation of the next round.
+    /// Begins to divide traffic among attempts, as the allocation of the next round. It moves them from here on, and no plan: whoever was
+    /// paused goes on.
     pub(crate) fn begin_allocating(&mut self, allocating: Allocating, desk: Desk<'_>) {
+        let mut resumed = Vec::new();
+        for number in allocating.candidates() {
+            let Some(attempt) = self.attempt_mut(*number) else { continue };
+            (attempt.plan, attempt.state.step) = (None, None);
+            if std::mem::take(&mut attempt.state.paused) {
+                resumed.push(EventKind::Resumed { version: attempt.version });
+            }
+        }
+        let epoch = self.epoch;
+        resumed.into_iter().for_each(|event| self.announcer.announce(desk.now, epoch, event));
         self.next_round += 1;
         let room = self.room_of(allocating.candidates());
         self.allocating.insert(allocating).begin(&room);
@@ -71,6 +82,14 @@ impl Control {
         }
         let due = |allocating: &&Allocating| self.frozen.is_none() && allocating.is_due(desk.now);
         self.allocating.as_ref().filter(due).map_or_else(Vec::new, |it| it.candidates().to_vec())
+    }
+
+    /// Leaves a candidate that a plan moves from here on to that: the others go on among themselves.
+    pub(crate) fn leave_allocation(&mut self, number: u32, desk: Desk<'_>) {
+        let candidates = self.allocating.as_ref().map_or_else(Vec::new, |it| it.candidates().to_vec());
+        if candidates.contains(&number) {
+            self.go_on_among(candidates.into_iter().filter(|of| *of != number).collect(), desk);
+        }
     }
 
     /// Begins the next round among these, at the shares that they have.

@@ -454,6 +454,7 @@ impl Control {
     pub(crate) fn follow(&mut self, number: u32, plan: Plan, desk: Desk<'_>) {
         let first = plan.steps().first().map(|step| step.exposure());
         let frozen = self.frozen.is_some();
+        self.leave_allocation(number, desk);
         let Some(attempt) = self.attempt_mut(number) else { return };
         let sample = attempt.state.sample;
         attempt.bake = plan.baking();

@@ -174,7 +174,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
-    /// judging, and whoever is taken off leaves its share to the others. During a [`freeze`](Self::freeze) all keep the shares that they have,
+    /// judging, and whoever is taken off leaves its share to the others. A rollout whose plan is paused goes on, and that plan is over: it is
+    /// moved by the allocation, until it is taken off or [`run`](Rollout::run) gives it a plan again. During a [`freeze`](Self::freeze) all keep the shares that they have,
     /// and one that is [paused](Rollout::pause) is given no more than it has; whoever is worse is taken off all the same. Candidates that are not among them keep what they have: what is
     /// divided is what they leave.
     ///
@@ -368,6 +369,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over. A rollout that is paused goes on.
+    /// A candidate of an [allocation](ModelHandle::allocate) leaves it to the others: what moves a rollout is one or the other.
     ///
     /// # Errors
     ///

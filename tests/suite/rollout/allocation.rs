@@ -3,7 +3,9 @@
 use switchback::events::{Cause, EventKind};
 use switchback::options::Threads;
 use switchback::plan::Allocation;
-use switchback::{Clock, Kpi, Outcome, Phase, Plan, Rollout, RolloutError, guard, options::ErrorBudget};
+use switchback::{
+    Clock, Kpi, Outcome, Phase, Plan, Rollout, RolloutError, Step, guard, options::ErrorBudget,
+};
 
 use crate::common::*;
 
@@ -354,4 +356,33 @@ fn a_candidate_that_is_paused_is_given_no_more() {
     rollouts[1].resume().unwrap();
     drive(&service, &clock, &mut chance, 11, |version, _| if version == "v4" { 0.0 } else { 0.5 });
     assert!(weight(&rollouts[1]) > 0.25, "{:?}", weights(&rollouts));
+}
+
+/// Bug: a plan was run on a candidate of an allocation, and each took back what the other did. Cause: an allocation refused a rollout that followed a
+/// plan, and a plan was never held against an allocation. Fix: whoever is given a plan leaves the allocation, and whoever is allocated its plan.
+#[test]
+fn a_candidate_follows_a_plan_or_an_allocation_and_never_both() {
+    let (service, rollouts, clock) = unguarded(&["v2", "v3", "v4"]);
+    let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+    let held = plan([Step::canary(0.15).unwrap().min_predictions(1_000_000)]);
+    rollouts[0].run(held.clone()).unwrap();
+    let refused = service.allocate(by_clicks(), &all).unwrap_err();
+    assert!(matches!(refused, RolloutError::Refused(_)), "{refused}");
+    rollouts[0].pause("the allocation has it now");
+    service.allocate(by_clicks(), &all).unwrap();
+    assert_eq!(weights(&rollouts), [0.25; 3]);
+    let status = rollouts[0].status().unwrap();
+    assert_eq!((status.paused, status.step), (false, None));
+    let mut chance = Chance(5);
+    drive(&service, &clock, &mut chance, 2, |_, _| 0.5);
+    assert!(weight(&rollouts[0]) > 0.2, "its plan is over");
+
+    rollouts[0].run(held).unwrap();
+    assert_eq!(weights(&rollouts), [0.15, 0.25, 0.25], "it begins with its first step");
+    drive(&service, &clock, &mut chance, 45, |_, _| 0.5);
+    assert_eq!(weight(&rollouts[0]), 0.15, "nobody but its plan moves it");
+    assert_eq!(rollouts[0].phase(), Phase::Canary);
+    let (live, shares) = (left_to_live(&service), weights(&rollouts));
+    assert!(shares[1..].iter().all(|share| *share >= 0.1) && live >= 0.1, "{shares:?}");
+    assert!(shares[1] + shares[2] > 0.4, "the others divide what is left: {shares:?}");
 }
