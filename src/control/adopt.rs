@@ -162,6 +162,11 @@ impl Control {
                 }
             }
         }
+        let candidates: Vec<VersionId> =
+            saved.allocated.iter().filter_map(|number| Some(self.attempt(*number)?.version)).collect();
+        if !candidates.is_empty() {
+            events.push(EventKind::AllocationEnded { candidates });
+        }
         self.welcome_outcomes(
             &evidence.exposures,
             (saved.at, shift, false),

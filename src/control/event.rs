@@ -398,6 +398,13 @@ pub enum EventKind {
         /// Bytes at the end of the journal that were an unfinished record, and were cut off.
         torn_bytes: u64,
     },
+    /// An earlier life of the handle divided traffic among these candidates ([`allocate`](crate::ModelHandle::allocate)), and this one does
+    /// not: what an allocation knows is not written down. They keep the shares that they had, or what a crash leaves of them, their guards go
+    /// on judging, and nobody is eliminated until `allocate` is asked again.
+    AllocationEnded {
+        /// The candidates.
+        candidates: Vec<VersionId>,
+    },
     /// The clock stood later when the state was saved than it stands now, or was not set then: it was set between two lives
     /// of the handle. Ages are kept, and moments of the earlier life are told as if it had ended now.
     ClockMoved {
@@ -770,6 +777,14 @@ impl fmt::Display for Event {
                     write!(f, "; {torn_bytes} bytes of an unfinished record were cut off the journal")?;
                 }
                 Ok(())
+            }
+            EventKind::AllocationEnded { candidates } => {
+                let candidates: Vec<&str> = candidates.iter().map(VersionId::as_str).collect();
+                let candidates = candidates.join(", ");
+                write!(
+                    f,
+                    "traffic is not divided any more among live and {candidates}, whose shares stay as they are: allocate it again"
+                )
             }
             EventKind::ClockMoved { stood, stands } => write!(
                 f,

@@ -47,6 +47,7 @@ impl EventKind {
             Self::PipelineMisfit { .. } => "pipeline_misfit",
             Self::AnswersInDoubt { .. } => "answers_in_doubt",
             Self::Started { .. } => "started",
+            Self::AllocationEnded { .. } => "allocation_ended",
             Self::ClockMoved { .. } => "clock_moved",
             Self::StartedWithLess { .. } => "started_with_less",
             Self::StateFolderMended { .. } => "state_folder_mended",
@@ -114,6 +115,7 @@ impl EventKind {
             | Self::Unfrozen
             | Self::Draining { .. }
             | Self::LeaseExpired { .. }
+            | Self::AllocationEnded { .. }
             | Self::ClockMoved { .. }
             | Self::StartedWithLess { .. }
             | Self::StateFolderMended { .. }
@@ -172,6 +174,7 @@ impl EventKind {
         "pipeline_misfit",
         "answers_in_doubt",
         "started",
+        "allocation_ended",
         "clock_moved",
         "started_with_less",
         "state_folder_mended",

@@ -60,6 +60,9 @@ pub(crate) struct SavedControl {
     pub(crate) live_since: Timestamp,
     pub(crate) retained: Vec<SavedRetained>,
     pub(crate) attempts: Vec<SavedAttempt>,
+    /// The attempts among which traffic is divided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allocated: Vec<u32>,
     pub(crate) frozen: Option<String>,
     pub(crate) quarantine: Vec<(Identity, Quarantine)>,
     pub(crate) tries: Tries,
@@ -318,6 +321,7 @@ impl Control {
             live_since: self.live_since,
             retained: self.saved_retained(),
             attempts: self.attempts.iter().map(saved_attempt).collect(),
+            allocated: self.allocating.as_ref().map_or_else(Vec::new, |it| it.candidates().to_vec()),
             frozen: self.frozen.clone(),
             quarantine: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
             tries: self.tries.clone(),

@@ -179,6 +179,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// and one that is [paused](Rollout::pause) is given no more than it has; whoever is worse is taken off all the same. Candidates that are not among them keep what they have: what is
     /// divided is what they leave.
     ///
+    /// It ends with the process. A start goes on with the rollouts and not with the allocation: candidates keep the shares that they had, an
+    /// [event](EventKind::AllocationEnded) says which, and this, asked again, divides anew.
+    ///
     /// # Errors
     ///
     /// Nobody ticks this handle; a rollout is over, follows a plan, has a guard that was refused, is given twice or is another handle's; the

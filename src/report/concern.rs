@@ -47,6 +47,8 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Drilled { version, .. }
         | Kind::NotReady { version, .. }
         | Kind::Unavailable { version, .. } => about(version),
+        Kind::AllocationEnded { candidates } if candidates.contains(&candidate) => Concern::Version,
+        Kind::AllocationEnded { .. } => Concern::Nothing,
         Kind::RolledBack { from, to, .. } | Kind::LiveReplaced { from, to, .. } => {
             if *from == candidate {
                 Concern::Version

@@ -1422,3 +1422,30 @@ fn an_allocation_raises_nobody_before_it_is_written_down() {
     }
     assert!(v3.status().unwrap().weight > before, "the next tick comes to the same");
 }
+
+/// Bug: after a start candidates stayed for ever at the shares that an allocation had given them last, undivided, and nothing told of it. Cause: how traffic is
+/// divided is not written down. Fix: that it was is, and an event says whose shares stay as they are.
+#[test]
+fn a_start_tells_that_traffic_is_divided_no_longer() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = divided(&clock, &folder.0).build().unwrap();
+    let [v2, v3] = divide(&service);
+    let shares = [&v2, &v3].map(|rollout| rollout.status().unwrap().weight);
+    drop((v2, v3));
+    end(service);
+
+    let service = divided(&clock, &folder.0).build().unwrap();
+    let told = |service: &Service| {
+        events(service, |kind| match kind {
+            EventKind::AllocationEnded { candidates } => Some(candidates.clone()),
+            _ => None,
+        })
+    };
+    let candidates: Vec<switchback::VersionId> = ["v2", "v3"].map(|name| name.parse().unwrap()).into();
+    assert_eq!(told(&service), [candidates]);
+    let rollouts = ["v2", "v3"].map(|name| service.rollout(name).unwrap());
+    assert_eq!([&rollouts[0], &rollouts[1]].map(|rollout| rollout.status().unwrap().weight), shares);
+    drop(rollouts);
+    end(service);
+    assert_eq!(told(&divided(&clock, &folder.0).build().unwrap()).len(), 0, "told once");
+}
