@@ -85,6 +85,12 @@ impl Until {
     pub(crate) fn reaches(&self, nanos: u64) -> bool {
         nanos <= self.0.load(Ordering::Relaxed)
     }
+
+    /// How long ago it was at `nanos`.
+    pub(crate) fn ago(&self, nanos: u64) -> u64 {
+        // Relaxed: as above, one that still reads the old value takes it to be longer ago.
+        nanos.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// How many hold back what a deadline would allow.

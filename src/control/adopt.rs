@@ -29,6 +29,7 @@ use crate::base::packed::Packed;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::Earlier;
+use crate::model::identity::Identity;
 use crate::request::buckets::Buckets;
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::course::Course;
@@ -162,6 +163,11 @@ impl Control {
                 }
             }
         }
+        // While no process ran, nobody was watched.
+        let away = desk.now.since(saved.at);
+        if !away.is_zero() {
+            self.attempts.iter_mut().for_each(|attempt| attempt.state.leave_out(away));
+        }
         let candidates: Vec<VersionId> =
             saved.allocated.iter().filter_map(|number| Some(self.attempt(*number)?.version)).collect();
         if !candidates.is_empty() {
@@ -176,6 +182,12 @@ impl Control {
         );
         let epoch = self.epoch;
         events.into_iter().for_each(|event| self.announcer.announce(desk.now, epoch, event));
+        // Of one identity that was exposed under two names it was one end.
+        let identities = exposed.iter().filter_map(|number| Some(self.attempt(*number)?.identity));
+        let ended: OrderedMap<Identity, ()> = identities.map(|identity| (identity, ())).collect();
+        for (identity, ()) in &ended {
+            *self.crashes.entry(*identity).or_insert(0) += 1;
+        }
         let after_crash =
             exposed.into_iter().filter_map(|number| self.crashed(number, start.after_crash, desk.now));
         let lowered: Vec<(u32, Cause)> = after_crash.collect();
@@ -347,6 +359,7 @@ impl Control {
             traffic_fault: None,
             keys_run_out: None,
             live_before: saved.live_before,
+            room_told: None,
             doubt: None,
             error_budget: saved.error_budget,
             promised: saved.promised,
@@ -419,13 +432,10 @@ impl Control {
         joins.restore(saved, &earlier, shift, now);
     }
 
-    /// Decides what follows for a rollout that was exposed when the process ended without a word. The cause, where it
-    /// is taken off.
+    /// Decides what follows for a rollout that was exposed when the process ended without a word, which is counted. The cause, where
+    /// it is taken off.
     fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
-        let identity = self.attempt(number)?.identity;
-        let ends = self.crashes.entry(identity).or_insert(0);
-        *ends += 1;
-        let ends = *ends;
+        let ends = self.crashes.get(&self.attempt(number)?.identity).copied().unwrap_or_default();
         let attempt = self.attempt_mut(number)?;
         if ends >= CRASHES_MAX || policy == AfterCrash::RollBack {
             return Some((number, Cause::Crashed { ends }));

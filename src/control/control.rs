@@ -332,6 +332,7 @@ impl Control {
             step: None,
             entered: now,
             first_request: None,
+            idle: Duration::ZERO,
             watch: Duration::ZERO,
         };
         let course = Course::new(now, self.announcer.next(), false, &state);
@@ -365,6 +366,7 @@ impl Control {
             traffic: TrafficSeen::default(),
             traffic_fault: None,
             keys_run_out: None,
+            room_told: None,
             live_before: crate::stats::sequential::Events::default(),
             doubt: None,
             error_budget: None,
@@ -421,7 +423,8 @@ impl Control {
 
     /// The largest share that an attempt's candidate could have.
     pub(crate) fn room_for(&self, number: u32) -> Share {
-        let own = self.attempt(number).map_or(Share::NONE, |attempt| attempt.state.weight);
+        // One that is held keeps its buckets, though it answers nobody.
+        let own = self.attempt(number).map_or(Share::NONE, |attempt| self.buckets.share(attempt.slot));
         Share::from_buckets(self.buckets.live().buckets() + own.buckets())
     }
 
@@ -648,6 +651,12 @@ impl Control {
 
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
+        if !self.is_seated() {
+            // Candidates answered nobody meanwhile.
+            let lapsed = self.lease.lapsed_for(now);
+            let exposed = |attempt: &&mut Attempt| attempt.state.phase == Phase::Canary && !lapsed.is_zero();
+            self.attempts.iter_mut().filter(exposed).for_each(|attempt| attempt.state.leave_out(lapsed));
+        }
         self.renew_lease(now);
         self.lapse_told = false;
         self.last_tick = Some(now);
@@ -706,8 +715,12 @@ impl Control {
 
     /// Leaves out of a step's limit the time in which no plan could leave one.
     pub(crate) fn begin_waiting_anew(&mut self) {
-        for attempt in &mut self.attempts {
-            attempt.state.first_request = None;
+        let numbers: Vec<u32> = self.attempts.iter().map(|attempt| attempt.number).collect();
+        for number in numbers {
+            if let Some(attempt) = self.attempt_mut(number) {
+                attempt.state.first_request = None;
+            }
+            self.begin_step_anew(number);
         }
     }
 

@@ -190,6 +190,16 @@ pub enum EventKind {
         /// When the cycle is over.
         until: Timestamp,
     },
+    /// A plan's next step has to wait: other candidates have what live would have to give, or live would be left with nothing that they are
+    /// compared with. It goes on once there is room.
+    WaitsForRoom {
+        /// The candidate.
+        version: VersionId,
+        /// The share that the step gives it.
+        weight: Share,
+        /// The share that it could have.
+        left: Share,
+    },
     /// The steps of an automatic plan were chosen.
     Planned {
         /// The candidate.
@@ -657,6 +667,10 @@ impl fmt::Display for Event {
             EventKind::Promoted { version, previous, .. } => {
                 write!(f, "{version} is live, {previous} is retained")
             }
+            EventKind::WaitsForRoom { version, weight, left } => write!(
+                f,
+                "{version} waits to answer {weight}: other candidates leave it {left}"
+            ),
             EventKind::Suspected { version, guard, shadow } if *shadow == Share::NONE => {
                 write!(f, "{version} is suspected by \"{guard}\": look whether it or the world is worse")
             }

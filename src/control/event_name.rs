@@ -19,6 +19,7 @@ impl EventKind {
             Self::EvidenceReset { .. } => "evidence_reset",
             Self::Undecidable { .. } => "undecidable",
             Self::WaitsForCycle { .. } => "waits_for_cycle",
+            Self::WaitsForRoom { .. } => "waits_for_room",
             Self::Planned { .. } => "planned",
             Self::Recalled { .. } => "recalled",
             Self::WatchPassed { .. } => "watch_passed",
@@ -84,6 +85,7 @@ impl EventKind {
             | Self::EvidenceReset { version, .. }
             | Self::Undecidable { version, .. }
             | Self::WaitsForCycle { version, .. }
+            | Self::WaitsForRoom { version, .. }
             | Self::Planned { version, .. }
             | Self::Recalled { version, .. }
             | Self::WatchPassed { version, .. }
@@ -146,6 +148,7 @@ impl EventKind {
         "evidence_reset",
         "undecidable",
         "waits_for_cycle",
+        "waits_for_room",
         "planned",
         "recalled",
         "watch_passed",

@@ -1,6 +1,7 @@
 //! The moves of versions: exposure, promotion, taking off, going back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attempt::Attempt;
 use super::attempt::Held;
@@ -58,6 +59,8 @@ impl Control {
     ) {
         match moved {
             Move::Stay => {}
+            Move::Expose { weight, step: Some(step), .. }
+                if self.waits_for_room(number, weight, step, desk) => {}
             Move::Expose { phase, weight, sample, step } => {
                 let event = self.change_exposure(number, phase, weight, sample, step, evidence, desk.now);
                 self.publish(desk, event.into_iter().collect());
@@ -99,10 +102,30 @@ impl Control {
         }
     }
 
+    /// Whether a plan's step has to wait until other candidates leave it room: it has what they leave, and live keeps some of the requests
+    /// where others are compared with it too. Told once.
+    fn waits_for_room(&mut self, number: u32, weight: Share, step: usize, desk: Desk<'_>) -> bool {
+        let room = self.room_for(number);
+        let Some(attempt) = self.attempt(number) else { return false };
+        let others = self.buckets.live().buckets() + self.buckets.share(attempt.slot).buckets();
+        let is_alone = Share::from_buckets(others) == Share::ALL;
+        let left = if is_alone { room } else { Share::from_buckets(room.buckets().saturating_sub(1)) };
+        if weight <= left || weight <= attempt.state.weight {
+            return false;
+        }
+        let version = attempt.version;
+        let Some(attempt) = self.attempt_mut(number) else { return false };
+        if attempt.room_told.replace(step) != Some(step) {
+            let event = EventKind::WaitsForRoom { version, weight, left };
+            self.announcer.announce(desk.now, self.epoch, event);
+        }
+        true
+    }
+
     /// Exposes a candidate as it was before the process ended without a word.
     pub(crate) fn expose_again(&mut self, number: u32, desk: Desk<'_>) {
-        let held =
-            self.attempt_mut(number).and_then(|attempt| Some((attempt.held.take()?, attempt.state.step)));
+        // It is held until it is exposed: its buckets are its own, and its users those that it had.
+        let held = self.attempt(number).and_then(|attempt| Some((attempt.held?, attempt.state.step)));
         let Some((Held { phase, weight, sample }, step)) = held else { return };
         let again = Move::Expose { phase, weight, sample, step };
         self.carry_out(number, again, Vec::new(), None, desk);
@@ -121,10 +144,13 @@ impl Control {
     ) -> Option<EventKind> {
         let attempt = self.attempt(number)?;
         let (slot, identity) = (attempt.slot, attempt.identity);
-        let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
-        if weight != Share::NONE && self.attempts.iter().all(on_no_canary) {
-            // By what all replicas have alike, which a count of rollouts is not. Nobody is on a canary: this one may begin
-            // with other users than the last one did.
+        let none_has_users = |attempt: &Attempt| {
+            let counts_keys = attempt.keys.is_some() || attempt.pair_keys.is_some();
+            attempt.state.weight == Share::NONE && attempt.held.is_none() && !counts_keys
+        };
+        if self.attempts.iter().all(none_has_users) {
+            // By what all replicas have alike, which a count of rollouts is not. Nobody is on a canary, and nobody has counted whom it has
+            // seen, which is by this too: this one may begin with other users than the last one did.
             self.salt = format!("{}/{identity}", self.settings.name).into_bytes().into();
         }
         self.begin_evidence(number);
@@ -137,8 +163,16 @@ impl Control {
             self.allocating.as_ref().is_some_and(|allocating| allocating.allotted(Some(number)).is_some());
         let attempt = self.attempt_mut(number)?;
         let from = attempt.state.phase;
-        attempt.state =
-            State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
+        attempt.state = State {
+            phase,
+            weight,
+            sample,
+            step,
+            entered: now,
+            idle: Duration::ZERO,
+            first_request: None,
+            ..attempt.state
+        };
         attempt.before_step = before_step;
         (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
         if !allocated {
@@ -167,6 +201,11 @@ impl Control {
             // Nothing can be copied for it, and where it is thought to be awake nobody listens to the detectors.
             bake.previous_as_shadow = Share::NONE;
         }
+        if !bake.duration.is_zero() {
+            // By what the version is that is live until now: the new one may have answered nobody yet.
+            self.begin_evidence(number);
+            self.budget_watch(number);
+        }
         let previous = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
         let (live, before) = (self.live.id, previous.id);
@@ -180,8 +219,6 @@ impl Control {
             }
             self.end(number, Phase::Promoted, None, desk.now);
         } else {
-            self.begin_evidence(number);
-            self.budget_watch(number);
             if let Some(attempt) = self.attempt_mut(number) {
                 attempt.begin_watch();
             }
@@ -190,6 +227,7 @@ impl Control {
                 attempt.state.sample = bake.previous_as_shadow;
                 attempt.state.phase = Phase::Baking;
                 attempt.state.entered = desk.now;
+                attempt.state.idle = Duration::ZERO;
                 attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
@@ -219,6 +257,8 @@ impl Control {
         let maturity = self.settings.exposure.maturity;
         let Some(attempt) = self.attempt_mut(number) else { return };
         attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
+        // What was wrong with the canary's traffic, or with live beside it, is over with it.
+        (attempt.traffic_fault, attempt.keys_run_out, attempt.doubt) = (None, None, None);
         attempt.circuit = Circuit::default();
         attempt.pair_keys = None;
         attempt.before_step = (0, 0);
@@ -418,6 +458,20 @@ impl Control {
         let until = self.settings.quarantine_for.map(|age| now.plus(age));
         let entry = Quarantine { version: id, reason: reason.clone(), since: now, until };
         self.quarantine.insert(version.identity, entry);
+        // Under another name a plan may be trying the same.
+        let same = |attempt: &&mut Attempt| {
+            let follows =
+                attempt.plan.is_some() && !attempt.state.paused && attempt.state.phase != Phase::Baking;
+            follows && attempt.identity == version.identity
+        };
+        let mut paused = Vec::new();
+        for attempt in self.attempts.iter_mut().filter(same) {
+            (attempt.state.paused, attempt.state.first_request) = (true, None);
+            let reason = format!("it is the same model as {id}, which is quarantined");
+            paused.push(EventKind::Paused { version: attempt.version, reason });
+        }
+        let epoch = self.epoch;
+        paused.into_iter().for_each(|event| self.announcer.announce(now, epoch, event));
         while self.quarantine.len() > QUARANTINE_MAX {
             let oldest =
                 self.quarantine.iter().min_by_key(|(_, entry)| entry.since).map(|(identity, _)| *identity);

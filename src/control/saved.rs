@@ -237,12 +237,14 @@ impl SavedControl {
     /// Whether a candidate, or a new live that is still watched, was exposed when the process ended: the numbers of their
     /// attempts.
     pub(crate) fn exposed(&self) -> Vec<u32> {
-        let exposed = |attempt: &&SavedAttempt| match attempt.state.phase {
-            Phase::Shadow | Phase::Canary => {
-                attempt.state.weight != Share::NONE || attempt.state.sample != Share::NONE
-            }
-            Phase::Baking => true,
-            _ => self.raising.contains(&attempt.number),
+        let exposed = |attempt: &&SavedAttempt| {
+            let is_asked = match attempt.state.phase {
+                Phase::Shadow | Phase::Canary => {
+                    attempt.state.weight != Share::NONE || attempt.state.sample != Share::NONE
+                }
+                phase => phase == Phase::Baking,
+            };
+            is_asked || self.raising.contains(&attempt.number)
         };
         self.attempts.iter().filter(exposed).map(|attempt| attempt.number).collect()
     }
@@ -433,7 +435,8 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         wait_told: attempt.wait_told,
         held: attempt.held,
         previous: attempt.previous,
-        tripped: attempt.circuit.tripped,
+        // Where it tripped while live failed too, the next life has to see for itself whether it fails alone.
+        tripped: attempt.circuit.tripped && attempt.circuit.open_until.is_none(),
         looked: attempt.looked,
         probes: attempt.probes.clone(),
         error_budget: attempt.error_budget,

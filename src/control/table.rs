@@ -186,13 +186,16 @@ impl Control {
         let figures = self.lifetime(version).into_iter().chain([attempt.candidate]).collect();
         let mut feeds = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };
         feeds.allotted = self.allocating.as_ref().and_then(|allocating| allocating.allotted(Some(number)));
-        feeds.answered = (split.is_some() && self.settings.answered_max > 0).then_some(number);
-        if let Some(split) = split {
-            let slower_than = attempt.slower_than();
-            let slow = slower_than.iter().map(|(_, own)| *own);
-            feeds.add(number, attempt.ledger.era(), Side::Candidate(split), slow);
-            feeds.keys = split.keys.map(|_| number);
+        if attempt.state.weight == Share::NONE {
+            return feeds;
         }
+        feeds.answered = (self.settings.answered_max > 0).then_some(number);
+        // Where live has nothing left nobody is its control, and live as its shadow is all that it is compared with.
+        let side = split.map_or(Side::Alone, Side::Candidate);
+        let slower_than = attempt.slower_than();
+        feeds.add(number, attempt.ledger.era(), side, slower_than.iter().map(|(_, own)| *own));
+        feeds.keys = split.and_then(|split| split.keys).map(|_| number);
+        feeds.any = split.is_none();
         feeds
     }
 

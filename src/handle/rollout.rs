@@ -24,7 +24,7 @@ use crate::rollout::decision::Recording;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, Rule, RuleError};
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::{Bake, Exposure, Plan, PlanError};
+use crate::rollout::plan::{Bake, Exposure, Plan, PlanError, Step};
 use crate::rollout::transition::{Input, TransitionError};
 use crate::stats::Metric;
 use crate::task::outcome::Truth;
@@ -405,9 +405,16 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::Guard { name, reason });
         }
         let setting = inner.setting();
+        let first = plan.steps().first().map(Step::exposure);
         let warning = warning.map(|forecast| EventKind::Undecidable { version: self.version, forecast });
         self.raise(vec![self.number], |control, desk| {
             self.may_follow(control)?;
+            if let (Some(Exposure::Canary { weight }), None) = (first, &control.frozen) {
+                let left = control.room_for(self.number);
+                if weight > left {
+                    return Err(RolloutError::NotEnoughLeft { weight, left });
+                }
+            }
             let mut is_new = false;
             for rule in rules {
                 let (name, guard) = (rule.name(), Arc::new(rule.clone()));
@@ -441,13 +448,17 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if attempt.state.phase == Phase::Baking {
             return Err(TransitionError::Over { phase: Phase::Baking }.into());
         }
-        match control.quarantine.get(&attempt.identity) {
-            Some(quarantined) => Err(RolloutError::Quarantined {
-                version: quarantined.version,
-                reason: quarantined.reason.clone(),
-            }),
-            None => Ok(()),
-        }
+        self.not_quarantined(control)
+    }
+
+    /// Refuses what would have a plan try an identity that did harm.
+    fn not_quarantined(&self, control: &Control) -> Result<(), RolloutError> {
+        let entry =
+            control.attempt(self.number).and_then(|attempt| control.quarantine.get(&attempt.identity));
+        entry.map_or(Ok(()), |quarantined| {
+            let (version, reason) = (quarantined.version, quarantined.reason.clone());
+            Err(RolloutError::Quarantined { version, reason })
+        })
     }
 
     /// Raises the exposure of attempts: where state is kept, once it is on disk that it will be.
@@ -524,6 +535,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();
         self.raise(raised, |control, desk| {
+            if control.attempt(self.number).is_some_and(|attempt| attempt.plan.is_some()) {
+                self.not_quarantined(control)?;
+            }
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
             if resumed && held.is_some() {
                 control.expose_again(self.number, desk);

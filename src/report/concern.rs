@@ -28,6 +28,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Undecidable { version, .. }
         | Kind::Planned { version, .. }
         | Kind::WaitsForCycle { version, .. }
+        | Kind::WaitsForRoom { version, .. }
         | Kind::Recalled { version, .. }
         | Kind::WatchPassed { version }
         | Kind::Aborted { version, .. }

@@ -36,6 +36,11 @@ impl Lease {
         !self.until.reaches(at.unix_nanos())
     }
 
+    /// For how long nobody has renewed it who should have.
+    pub(crate) fn lapsed_for(&self, at: Timestamp) -> Duration {
+        Duration::from_nanos(self.until.ago(at.unix_nanos()))
+    }
+
     pub(crate) fn suspend(&self) {
         self.suspended.begin();
     }

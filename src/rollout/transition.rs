@@ -29,6 +29,22 @@ pub(crate) struct State {
     pub(crate) first_request: Option<Timestamp>,
     /// How long it is watched once it is live.
     pub(crate) watch: Duration,
+    /// The time since this step, or the watch, began in which nobody could see how it does: no process ran, or nobody ticked.
+    #[serde(default)]
+    pub(crate) idle: Duration,
+}
+
+impl State {
+    /// How long this step, or the watch, has lasted.
+    fn lasted(&self, now: Timestamp) -> Duration {
+        now.since(self.entered).saturating_sub(self.idle)
+    }
+
+    /// Leaves out a time in which nobody could see how it does.
+    pub(crate) fn leave_out(&mut self, time: Duration) {
+        self.idle = self.idle.saturating_add(time);
+        self.first_request = self.first_request.map(|at| at.plus(time));
+    }
 }
 
 /// An input of the state machine.
@@ -131,7 +147,7 @@ fn judged(state: &State, plan: Option<&Plan>, frozen: bool, now: Timestamp, judg
     match (state.phase, judgement.verdict) {
         (Phase::Shadow | Phase::Canary | Phase::Baking, Verdict::Fail) => Move::Lower,
         (Phase::Baking, _) => {
-            if now.since(state.entered) >= state.watch {
+            if state.lasted(now) >= state.watch {
                 Move::Finish
             } else {
                 Move::Stay
@@ -162,7 +178,7 @@ fn advance(
     if verdict == Verdict::Pass && judgement.is_enough_for(current) {
         return match plan.steps().get(step + 1) {
             // All is shown: it waits for time alone, which is no doubt, however little of it a doubt may take.
-            _ if now.since(state.entered) < plan.lasts(step) => Move::Stay,
+            _ if state.lasted(now) < plan.lasts(step) => Move::Stay,
             Some(next) => expose(next.exposure(), step + 1, state.sample),
             None => Move::Promote,
         };
@@ -192,10 +208,10 @@ pub(crate) fn waits_for_cycle(
 ) -> Option<Timestamp> {
     let step = state.step.filter(|_| matches!(state.phase, Phase::Shadow | Phase::Canary))?;
     let current = plan.steps().get(step)?;
-    let until = state.entered.plus(plan.lasts(step));
+    let until = state.entered.plus(plan.lasts(step).saturating_add(state.idle));
     let waits = judgement.verdict == Verdict::Pass
         && judgement.is_enough_for(current)
-        && now.since(state.entered) >= current.min_duration
+        && state.lasted(now) >= current.min_duration
         && now < until;
     (waits && !state.paused && !frozen).then_some(until)
 }
@@ -240,6 +256,7 @@ mod tests {
             entered,
             first_request: None,
             watch: Duration::ZERO,
+            idle: Duration::ZERO,
         }
     }
 

@@ -334,8 +334,13 @@ impl Ledger {
         let mut counts = Counts::default();
         let cohort = self.maturity.slot(since);
         let mut labelled = Vec::new();
+        // Pairs beside what live answers are those of the version before it, in the watch over live: of no candidate that live is compared
+        // with at the same time.
+        let has_pairs = !matches!(side, Side::Live(_));
         for (slot, labels) in &labels.slots {
-            counts.pair_labels.merge(&labels.pairs);
+            if has_pairs {
+                counts.pair_labels.merge(&labels.pairs);
+            }
             let known = labels.requests.known.saturating_add(labels.keys.known);
             labelled.push((*slot, known));
         }
@@ -363,17 +368,21 @@ impl Ledger {
                 }
             }
         }
-        counts.pairs.merge(pairs);
         for (segment, units) in segments {
             add_to_segment(&mut counts.segments.at(segment).failed, side, units.requests, units.keys);
         }
-        for (segment, failed) in pairs.segments.iter() {
-            counts.segments.at(segment).failed.pairs.merge(failed);
+        if has_pairs {
+            counts.pairs.merge(pairs);
+            for (segment, failed) in pairs.segments.iter() {
+                counts.segments.at(segment).failed.pairs.merge(failed);
+            }
         }
         for (segment, known) in labels.slots.iter().flat_map(|(_, labels)| labels.segments.iter()) {
             let wrong = &mut counts.segments.at(segment).wrong;
             add_to_segment(wrong, side, known.requests, known.keys);
-            wrong.pairs.merge(&known.pairs);
+            if has_pairs {
+                wrong.pairs.merge(&known.pairs);
+            }
         }
         self.late = self.late.saturating_add(labels.late);
         self.cover(

@@ -30,7 +30,8 @@ fn unwatched(seed: u64, lapse: u64, [live, candidate]: [Rates; 2]) -> Fate {
     let rollout = world.handle.stage("v2", on("two", 2, candidate)).unwrap().guard(rule);
     let step = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(55));
     rollout.run(plan([step])).unwrap();
-    for second in 0..60 {
+    // A time in which it answers nobody is none of its step's.
+    for second in 0..80 {
         for _ in 0..60 {
             let ask = world.ask();
             let _ = world.handle.predict(&ask);

@@ -282,3 +282,46 @@ fn a_limit_that_is_added_in_the_watch_takes_back_what_breaks_it() {
     drive(&service, &clock, &mut chance, 60, 0.5);
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
 }
+
+/// Bug: the next candidate was blamed for what the new live did worse than the version before. Cause: pairs of the watch come beside what
+/// live answers, and counted for every comparison that live is in. Fix: they are the watch's alone.
+#[test]
+fn pairs_of_a_watch_count_for_no_other_candidate() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
+    let rollout = service.stage("v2", below("two", 0.6)).unwrap();
+    let bake = Bake::new(seconds(3_600)).keep_previous_as_shadow(1.0).unwrap();
+    let rollout = rollout.bake(bake);
+    rollout.promote().unwrap();
+    let next =
+        service.stage("v3", below("three", 0.6)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+    next.canary(0.3).unwrap();
+    drive(&service, &clock, &mut Chance(1), 100, 0.5);
+    assert_eq!((rollout.phase(), next.phase()), (Phase::Baking, Phase::Canary));
+    let evidence = next.status().unwrap().evidence.remove(0);
+    assert!(evidence.samples < 3_000, "what it answered, and no pair of others: {evidence}");
+}
+
+/// Bug: a latency relative to live was never judged in the watch over what was promoted by hand at once. Cause: what is usual was asked of
+/// the new live, which had answered nobody. Fix: of the one that is live until then.
+#[test]
+fn a_latency_is_watched_by_what_live_took_before_a_promotion_by_hand() {
+    let clock = clock();
+    let slow = |name: &str, millis: u64| {
+        let time = clock.clone();
+        Scripted::<f64, f64>::new(name, move |x: &f64| {
+            time.advance(std::time::Duration::from_millis(millis).mul_f64(0.5 + x));
+            if *x < 0.5 { 0.9 } else { 0.1 }
+        })
+    };
+    let service = builder(&clock).live("v1", slow("one", 1)).shadowing(Shadowing::new()).build().unwrap();
+    let mut chance = Chance(1);
+    drive(&service, &clock, &mut chance, 40, 0.5);
+    let rollout = service.stage("v2", slow("two", 10)).unwrap();
+    let rollout = rollout.guard(guard::latency(0.9).at_most_times_live(2.0));
+    let rollout = rollout.bake(Bake::new(seconds(3_600)).keep_previous_as_shadow(1.0).unwrap());
+    rollout.promote().unwrap();
+    drive(&service, &clock, &mut chance, 60, 0.5);
+    let said = format!("{:?}", rollout.status().unwrap().evidence);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack), "{said}");
+}

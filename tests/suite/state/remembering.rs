@@ -1449,3 +1449,77 @@ fn a_start_tells_that_traffic_is_divided_no_longer() {
     end(service);
     assert_eq!(told(&divided(&clock, &folder.0).build().unwrap()).len(), 0, "told once");
 }
+
+/// Bug: an hour of a watch was enough for a day's, where the process was away for the rest. Cause: time in which no process ran counted as
+/// watched. Fix: it is left out.
+#[test]
+fn a_time_in_which_no_process_ran_is_no_part_of_a_watch() {
+    let (clock, folder) = (clock(), Folder::new());
+    let build = || remembering(&clock, &folder.0).build().unwrap();
+    let service = build();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.05));
+    let rollout = rollout.bake(Bake::new(seconds(600)));
+    rollout.promote().unwrap();
+    drop(rollout);
+    end(service);
+    clock.advance(seconds(86_400));
+    let service = build();
+    for _ in 0..590 {
+        tick(&service, &clock);
+    }
+    assert_eq!(service.rollout("v2").unwrap().phase(), Phase::Baking);
+    let rollout = service.rollout("v2").unwrap();
+    for _ in 0..20 {
+        tick(&service, &clock);
+    }
+    assert_eq!(rollout.phase(), Phase::Promoted);
+}
+
+/// Bug: a candidate whose circuit was open, since live failed too, was taken off and quarantined after a restart. Cause: that it had tripped
+/// was kept, and that live had failed was not. Fix: the next life sees for itself.
+#[test]
+fn a_restart_condemns_nobody_whose_circuit_is_open() {
+    let (clock, folder) = (clock(), Folder::new());
+    let breaks = || Scripted::<f64, f64>::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
+    let build = || {
+        let open = |_: &str| -> Opened { Ok(Box::new(says("two", 0.9))) };
+        builder(&clock).live("v1", breaks()).state(&folder.0).source(open).build().unwrap()
+    };
+    let service = build();
+    let two = says("two", 0.9);
+    let script = two.control();
+    let rollout = service.stage("v2", two).unwrap();
+    rollout.canary(0.5).unwrap();
+    ask(&service, 100);
+    tick(&service, &clock);
+    script.fail();
+    ask(&service, 40);
+    (0..60).for_each(|_| drop(service.predict(&1_000.0)));
+    tick(&service, &clock);
+    assert!(names(&service.events()).contains(&"circuit_opened".to_owned()));
+    drop(rollout);
+    end(service);
+    let service = build();
+    for _ in 0..3 {
+        (0..50).for_each(|_| _ = service.predict(&0.5).unwrap());
+        tick(&service, &clock);
+    }
+    assert_eq!(service.rollout("v2").map(|rollout| rollout.phase()), Some(Phase::Canary));
+}
+
+/// Bug: one crash of a process in which one model was on trial under two names quarantined it, as two would. Fix: it is one.
+#[test]
+fn one_crash_is_one_whatever_names_a_model_has() {
+    let (clock, folder) = (clock(), Folder::new());
+    let open = |_: &str| -> Opened { Ok(Box::new(says("two", 0.9))) };
+    let build =
+        || builder(&clock).live("v1", says("one", 0.1)).state(&folder.0).source(open).build().unwrap();
+    let service = build();
+    for name in ["v2", "v2b"] {
+        service.stage(name, says("two", 0.9)).unwrap().canary(0.2).unwrap();
+    }
+    crash(service);
+    let service = build();
+    assert!(service.status().quarantined.is_empty());
+    assert!(["v2", "v2b"].iter().all(|name| service.rollout(name).is_some()));
+}
