@@ -144,11 +144,13 @@ impl Latency {
     }
 
     /// How many durations there were up to each of these bounds and no further, and beyond all of them. `bounds` rise.
+    ///
+    /// A place counts by its upper end, whatever the longest duration is: one that was counted never moves to another bound.
     pub(crate) fn histogram(&self, bounds: &[Duration]) -> LatencyHistogram {
         let mut counts = vec![0; bounds.len() + 1];
         let mut bound = 0;
         for (place, count) in self.counts().seen() {
-            let nanos = u128::from(highest(place).min(self.max_nanos));
+            let nanos = u128::from(highest(place));
             while bounds.get(bound).is_some_and(|bound| nanos > bound.as_nanos()) {
                 bound += 1;
             }
@@ -348,6 +350,29 @@ mod tests {
             assert_eq!(sum, Duration::from_nanos(5_212_000));
         }
         assert_eq!(Latency::compact().histogram(&[]).counts, [0]);
+    }
+
+    /// Bug: the counters of a histogram's bounds went back, which Prometheus takes for a process that began again. Cause: the upper end of
+    /// the last place was cut at the longest duration so far, so what lay there counted below a bound until a longer one came. Fix: a
+    /// place counts by its own end.
+    #[test]
+    fn what_has_counted_below_a_bound_counts_there_for_ever() {
+        let bounds = [10, 20, 50, 100, 1_000].map(Duration::from_micros);
+        for mut latency in both_forms(&[]) {
+            let mut before = vec![0; bounds.len() + 1];
+            for nanos in [9_980, 10_000, 19_999, 20_000, 49_999, 50_000, 100_000, 5_000_000] {
+                latency.record(nanos);
+                let mut so_far = 0;
+                let up_to = |count: &u64| {
+                    so_far += count;
+                    so_far
+                };
+                let cumulated: Vec<u64> = latency.histogram(&bounds).counts.iter().map(up_to).collect();
+                let grows = cumulated.iter().zip(&before).all(|(now, before)| now >= before);
+                assert!(grows, "{nanos} ns: {before:?}, then {cumulated:?}");
+                before = cumulated;
+            }
+        }
     }
 
     #[test]
