@@ -92,7 +92,7 @@ impl Tale {
         let concern = concerns(&event.kind, candidate);
         if staged {
             self.told = Some(Told::new(self.live, event.at, false));
-        } else if matches!(concern, Concern::Version) && self.told.is_none() {
+        } else if self.told.is_none() && is_of_a_trial(&event.kind, candidate) {
             self.told = Some(Told::new(self.live, event.at, true));
         }
         if let EventKind::Promoted { version: to, .. }
@@ -112,6 +112,35 @@ impl Tale {
         if is_told {
             told.events_missing |= keep(&mut told.events, event) > 0;
         }
+    }
+}
+
+/// Whether only a candidate has such an event, so that a rollout had begun whose beginning is not there any more. A version that is live
+/// or retained is replaced, gone back to, drilled and loaded too, and one that was refused never began.
+fn is_of_a_trial(kind: &EventKind, candidate: VersionId) -> bool {
+    use EventKind as Kind;
+    match kind {
+        Kind::PhaseChanged { version, .. }
+        | Kind::GuardFailed { version, .. }
+        | Kind::Inconclusive { version, .. }
+        | Kind::Promoted { version, .. }
+        | Kind::Suspected { version, .. }
+        | Kind::Cleared { version, .. }
+        | Kind::EvidenceReset { version, .. }
+        | Kind::Undecidable { version, .. }
+        | Kind::Planned { version, .. }
+        | Kind::WaitsForCycle { version, .. }
+        | Kind::WatchPassed { version }
+        | Kind::Aborted { version, .. }
+        | Kind::Paused { version, .. }
+        | Kind::Resumed { version }
+        | Kind::Overdue { version, .. }
+        | Kind::Held { version, .. }
+        | Kind::CircuitOpened { version, .. }
+        | Kind::CircuitClosed { version } => *version == candidate,
+        // By its guards it is taken back while it is watched.
+        Kind::RolledBack { from, cause: Cause::Guard { .. }, .. } => *from == candidate,
+        _ => false,
     }
 }
 

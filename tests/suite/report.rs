@@ -525,3 +525,25 @@ fn a_rollout_that_was_over_before_the_process_began_is_told_from_the_journal() {
     }
     assert!(service.report("v9").is_none());
 }
+
+/// Bug: there was a report on a version that had never been on trial, and it said that it was promoted. Cause: from the journal a rollout
+/// was taken to begin at whatever concerned a version, such as a rollback to the first live. Fix: it begins where it was staged, or at
+/// what only a candidate has.
+#[cfg(feature = "state")]
+#[test]
+fn a_version_that_was_never_on_trial_has_no_report() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = builder(&clock).live("v1", below("one", 0.5)).state(&folder.0).build().unwrap();
+    service.stage("v2", below("two", 0.5)).unwrap().promote().unwrap();
+    tick(&service, &clock);
+    let _ = service.rollback_to("v1", "complaints").unwrap();
+    tick(&service, &clock);
+    service.stage("v3", below("three", 0.5)).unwrap().promote().unwrap();
+    tick(&service, &clock);
+    service.checkpoint().unwrap();
+    let told = |version: &str| switchback::report::from_journal(&folder.0, version).unwrap();
+    assert!(told("v1").is_none(), "{}", told("v1").unwrap().headline());
+    assert!(service.report("v1").is_none());
+    let reports = [told("v2").unwrap().headline(), told("v3").unwrap().headline()];
+    assert!(reports.iter().all(|headline| headline.contains("was promoted by hand")), "{reports:?}");
+}
