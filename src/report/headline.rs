@@ -95,6 +95,19 @@ fn first(report: &Report) -> String {
     }
 }
 
+/// What the guards said that judged it: those that its promotion rests on, where it does on any. A journal has no record of the host's own
+/// guards, and lets go of old ones.
+pub(crate) fn judges(report: &Report) -> &[Evidence] {
+    let candidate = report.rollout.version;
+    let rests_on = report.events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::Promoted { version, evidence, .. } if *version == candidate && !evidence.is_empty() => {
+            Some(evidence.as_slice())
+        }
+        _ => None,
+    });
+    rests_on.unwrap_or(report.on_trial().evidence)
+}
+
 /// `v2 was promoted by its plan after 11 days of trial: both guards had passed`
 fn promoted(report: &Report) -> String {
     let candidate = report.rollout.version;
@@ -109,7 +122,7 @@ fn promoted(report: &Report) -> String {
         .or(happened.map(|(event, _)| event.at))
         .or(report.ended);
     let trial = long(at.unwrap_or(report.at).since(report.began));
-    let guards = report.on_trial().evidence.len();
+    let guards = judges(report).len();
     let passed = match guards {
         1 => String::from("its guard had passed"),
         2 => String::from("both of its guards had passed"),

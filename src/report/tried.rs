@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::document::{Block, Column, Section, Table};
 use super::report::Report;
 use super::words::{long, sentence, several};
-use super::{Turn, pictures};
+use super::{Turn, headline, pictures};
 use crate::base::share::Share;
 use crate::base::text::count;
 use crate::rollout::phase::Phase;
@@ -44,7 +44,7 @@ fn planned(report: &Report) -> String {
         None => format!("{candidate} was driven by hand, without a plan."),
     };
     let guards: Vec<String> =
-        report.on_trial().evidence.iter().map(|evidence| format!("“{}”", evidence.guard)).collect();
+        headline::judges(report).iter().map(|evidence| format!("“{}”", evidence.guard)).collect();
     match guards.as_slice() {
         [] => text.push_str(" No guard has judged it."),
         [one] => text.push_str(&format!(" One guard was to judge it: {one}.")),

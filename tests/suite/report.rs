@@ -547,3 +547,38 @@ fn a_version_that_was_never_on_trial_has_no_report() {
     let reports = [told("v2").unwrap().headline(), told("v3").unwrap().headline()];
     assert!(reports.iter().all(|headline| headline.contains("was promoted by hand")), "{reports:?}");
 }
+
+/// A guard of the host's own that everything passes.
+struct Content;
+
+impl Guard for Content {
+    fn name(&self) -> String {
+        "content".into()
+    }
+
+    fn judge(&self, _: &Comparison<'_>) -> Evidence {
+        Evidence::new("content", Verdict::Pass)
+    }
+}
+
+/// Bug: "promoted by its plan: all 0 of its guards had passed", and "No guard has judged it". Cause: guards were counted by the records of
+/// decisions, and guards of the host's own have none. Fix: by what the promotion itself rests on.
+#[cfg(feature = "state")]
+#[test]
+fn guards_that_left_no_record_are_counted_by_what_the_promotion_rests_on() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = builder(&clock).live("v1", below("one", 0.5)).state(&folder.0).build().unwrap();
+    let rollout = service.stage("v2", below("two", 0.5)).unwrap().guard(Content);
+    rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+    traffic(&service, &clock, &mut Chance(1), 100, 20);
+    assert_eq!(rollout.phase(), Phase::Promoted);
+    service.checkpoint().unwrap();
+    let report = switchback::report::from_journal(&folder.0, "v2").unwrap().unwrap();
+    let headline = report.headline();
+    assert!(
+        headline.contains("was promoted by its plan") && headline.contains("its guard had passed"),
+        "{headline}"
+    );
+    let (_, markdown) = check(&report);
+    assert!(markdown.contains("One guard was to judge it"), "{markdown}");
+}
