@@ -188,8 +188,8 @@ pub(crate) fn how_sure(report: &Report) -> Section {
     blocks.extend(not_identified(report).map(Block::Aside));
     if report.rollout.labels_late > 0 {
         blocks.push(Block::Text(format!(
-            "{} after those of their time had become evidence; they count in the figures alone.",
-            several(report.rollout.labels_late, "label came").replace("cames", "came")
+            "{} came after those of their time had become evidence; they count in the figures alone.",
+            several(report.rollout.labels_late, "label")
         )));
     }
     if report.one_in > 1 {

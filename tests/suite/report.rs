@@ -582,3 +582,18 @@ fn guards_that_left_no_record_are_counted_by_what_the_promotion_rests_on() {
     let (_, markdown) = check(&report);
     assert!(markdown.contains("One guard was to judge it"), "{markdown}");
 }
+
+/// Bug: "2 label came after those of their time". Cause: the verb was a part of what is counted, and the plural that was made of it
+/// was put right in the verb alone. Fix: the noun alone is counted.
+#[test]
+fn labels_that_come_late_are_counted_in_the_plural() {
+    let (service, _) = aborted();
+    let mut report = service.report("v2").unwrap();
+    for (late, said) in
+        [(1, "1 label came after those of their time"), (2, "2 labels came after those of their time")]
+    {
+        report.rollout.labels_late = late;
+        let markdown = report.markdown().replace(['\u{a0}', '\u{202f}'], " ");
+        assert!(markdown.contains(said), "{markdown}");
+    }
+}
