@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::contract::{Feature, TensorSpec};
 use super::error::RepositoryError;
-use super::manifest::Manifest;
+use super::manifest::{DataSet, Manifest};
 use super::store::{Entry, Repository};
 use super::verify::hashed;
 use crate::base::ordered::OrderedMap;
@@ -21,7 +21,8 @@ pub struct Difference {
     pub features: Vec<Differing<Feature>>,
     /// Labels, where they differ.
     pub labels: Option<Differing<Vec<String>>>,
-    /// Everything else that the manifests say, where it differs, by what it is, and written for people.
+    /// Everything else that the manifests say of what was made, where it differs, by what it is, and written for people: of samples
+    /// and of a profile how many there are, and the beginning of a digest. Names, tags and when a version was made are left out.
     pub others: Vec<Differing<String>>,
     /// Figures at training time, by name.
     pub metrics: Vec<Differing<f64>>,
@@ -100,6 +101,13 @@ impl Repository {
         other("framework", text(&a.lineage.framework), text(&b.lineage.framework));
         other("parent", text(&a.lineage.parent), text(&b.lineage.parent));
         other("profile", profile(a), profile(b));
+        other("model file", a.model.clone(), b.model.clone());
+        other("samples", samples(a), samples(b));
+        other("tolerance of samples", tolerance(a), tolerance(b));
+        let (before, after) = in_order(a, b);
+        other("order of features", before, after);
+        difference.others.extend(paired(data_sets(a), data_sets(b)));
+        difference.others.extend(paired(notes(a), notes(b)));
         Ok(difference)
     }
 }
@@ -128,6 +136,61 @@ fn profile(manifest: &Manifest) -> String {
     let which: String = hex(&digest).chars().take(12).collect();
     let size = manifest.profile_size();
     format!("{}, {which}", size.as_deref().unwrap_or("one that cannot be read here"))
+}
+
+/// Samples in a few words: how many there are, and which.
+fn samples(manifest: &Manifest) -> String {
+    let samples = &manifest.samples;
+    if samples.is_empty() {
+        return String::new();
+    }
+    let written = serde_json::to_vec(samples).unwrap_or_default();
+    let which: String = hex(&Sha256::digest(written)).chars().take(12).collect();
+    let many = if samples.len() == 1 { "sample" } else { "samples" };
+    format!("{} {many}, {which}", samples.len())
+}
+
+/// How far answers may be from those that samples pin: the smallest and the largest.
+fn tolerance(manifest: &Manifest) -> String {
+    let all = || manifest.samples.iter().map(|sample| sample.tolerance);
+    match (all().min_by(f64::total_cmp), all().max_by(f64::total_cmp)) {
+        (Some(least), Some(most)) if least != most => format!("{least} to {most}"),
+        (Some(one), _) => one.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The features that both have, each in its own order.
+fn in_order(before: &Manifest, after: &Manifest) -> (String, String) {
+    let common = |own: &Manifest, other: &Manifest| {
+        let names = own.contract.features.iter().map(|feature| feature.name.as_str());
+        let known = |name: &&str| other.contract.features.iter().any(|feature| feature.name == **name);
+        names.filter(known).collect::<Vec<_>>().join(", ")
+    };
+    (common(before, after), common(after, before))
+}
+
+/// What else is said of each set of data, by its name: which it is stands in a list of all.
+fn data_sets(manifest: &Manifest) -> OrderedMap<String, String> {
+    let mut sets: OrderedMap<String, String> = OrderedMap::new();
+    for DataSet { name, location, sha256: _, rows, from, to, attached } in &manifest.lineage.data {
+        let told = [
+            location.clone(),
+            rows.map(|rows| format!("{rows} {}", if rows == 1 { "row" } else { "rows" })),
+            from.map(|from| format!("from {from}")),
+            to.map(|to| format!("to {to}")),
+            attached.then(|| "kept in the repository".to_owned()),
+        ];
+        let told = told.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        // Nothing forbids two of one name.
+        let set = sets.entry(format!("data {name}")).or_default();
+        *set = if set.is_empty() { told } else { format!("{set}; {told}") };
+    }
+    sets.into_iter().filter(|(_, told)| !told.is_empty()).collect()
+}
+
+fn notes(manifest: &Manifest) -> OrderedMap<String, String> {
+    manifest.notes.iter().map(|(name, note)| (format!("note {name}"), note.clone())).collect()
 }
 
 fn metrics(manifest: &Manifest) -> OrderedMap<String, f64> {

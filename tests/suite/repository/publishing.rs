@@ -123,6 +123,58 @@ fn a_version_is_published_once_with_its_files_and_tags() {
     }
 }
 
+/// Bug: "no difference" of two versions whose manifests say other things. Cause: samples, notes, the file that is loaded, the order of
+/// features and most of what is said of data were not compared. Fix: each of them is a line.
+#[test]
+fn whatever_a_manifest_says_of_what_was_made_is_a_difference() {
+    use switchback::repository::contract::GoldenSample;
+
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let made = |version: &str| {
+        let mut manifest = manifest(version);
+        let features =
+            r#"{"features": [{"name": "delay", "type": "number"}, {"name": "carrier", "type": "text"}]}"#;
+        manifest.contract = serde_json::from_str(features).unwrap();
+        manifest.samples = vec![GoldenSample::new("usual", serde_json::json!({"delay": 3}))];
+        let mut data = DataSet::default();
+        (data.name, data.location, data.rows) = ("flights".into(), Some("flights.csv".into()), Some(500));
+        manifest.lineage.data = vec![data];
+        manifest.notes.insert("why".into(), "winter".into());
+        manifest
+    };
+    let publish = |manifest| {
+        let draft = Draft::new(manifest).file("model.onnx", MODEL).file("other.onnx", MODEL);
+        models.publish(draft).unwrap();
+    };
+    publish(made("1"));
+    publish(made("2"));
+    assert!(models.diff("late", "1", "2").unwrap().is_empty());
+    type Change = fn(&mut Manifest);
+    let changes: [(Change, &str); 9] = [
+        (|made| made.contract.features.reverse(), "order of features: delay, carrier -> carrier, delay"),
+        (|made| made.samples.clear(), "samples: 1 sample, "),
+        (|made| made.samples[0].request = serde_json::json!({"delay": 4}), "samples: 1 sample, "),
+        (|made| made.samples[0].tolerance = 0.5, "tolerance of samples: 0.0001 -> 0.5"),
+        (
+            |made| made.lineage.data[0].rows = Some(900),
+            "data flights: flights.csv, 500 rows -> flights.csv, 900 rows",
+        ),
+        (|made| made.lineage.data[0].location = None, "data flights: flights.csv, 500 rows -> 500 rows"),
+        (|made| made.notes.clear(), "note why: winter -> "),
+        (|made| drop(made.notes.insert("who".into(), "ada".into())), "note who:  -> ada"),
+        (|made| made.model = "other.onnx".into(), "model file: model.onnx -> other.onnx"),
+    ];
+    for (place, (change, line)) in changes.into_iter().enumerate() {
+        let version = (place + 3).to_string();
+        let mut changed = made(&version);
+        change(&mut changed);
+        publish(changed);
+        let difference = models.diff("late", "1", &version).unwrap().to_string();
+        assert!(difference.lines().any(|told| told.starts_with(line)), "{line}: {difference}");
+    }
+}
+
 #[test]
 fn a_difference_says_what_changed() {
     let folder = Folder::new();
