@@ -1,8 +1,8 @@
 //! Answers over HTTP: a status, what goes with it, and nothing that a browser could misuse.
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -52,9 +52,11 @@ impl Answer {
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// Returns the answer to `HEAD`.
+    /// Returns the answer to `HEAD`: the length that is told is that of the answer to `GET`. Unless it is told here, a server tells
+    /// that of the empty body.
     pub(crate) fn without_body(self) -> Self {
-        Self { body: Vec::new(), ..self }
+        let length = HeaderValue::from(self.body.len());
+        Self { body: Vec::new(), ..self }.with(CONTENT_LENGTH, length)
     }
 
     pub(crate) fn status(self, status: StatusCode) -> Self {
