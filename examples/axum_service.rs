@@ -220,6 +220,8 @@ fn router(service: Service, admin: AdminService) -> Router {
         .route("/live", get(|| async { "alive" }))
         .route("/status", get(status))
         .route("/events", get(events))
+        // Three, since the last is never without a path.
+        .route_service("/switchback", admin.clone())
         .route_service("/switchback/", admin.clone())
         .route_service("/switchback/{*path}", admin)
         .with_state(service)
