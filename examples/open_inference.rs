@@ -23,7 +23,10 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use lexopt::ValueExt;
 use switchback::model::ModelError;
 use switchback::model::onnx::{OnnxModel, Tensors};
-use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
+use switchback::oip::{
+    Feedback, Infer, model_metadata, model_ready, repository_index, server_live, server_metadata,
+    server_ready,
+};
 use switchback::{Kpi, ModelHandle, PredictError, Task, closure};
 
 const NAME: &str = "same";
@@ -67,15 +70,17 @@ fn router(service: Service) -> Router {
     let metadata = || async { json(server_metadata("switchback", "0.1")) };
     Router::new()
         .route("/v2", get(metadata))
-        .route("/v2/health/live", get(|| async {}))
+        // As the protocol's OpenAPI document writes it.
+        .route("/v2/", get(metadata))
+        .route("/v2/health/live", get(|| async { json(server_live()) }))
         .route("/v2/health/ready", get(ready))
         .route("/v2/repository/index", post(index))
         .route("/v2/models/{model}", get(described))
-        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/{model}/ready", get(ready_model))
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/feedback", post(feedback))
         .route("/v2/models/{model}/versions/{version}", get(version_described))
-        .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
+        .route("/v2/models/{model}/versions/{version}/ready", get(ready_version))
         .route("/v2/models/{model}/versions/{version}/infer", post(version_infer))
         .fallback(others)
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -86,22 +91,27 @@ fn json(body: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn readiness(ready: bool) -> StatusCode {
-    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+/// By the status for whoever looks at that, as probes and `tritonclient` do, and by the body for KServe's own client.
+fn readiness(ready: bool, body: String) -> Response {
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, json(body)).into_response()
 }
 
-async fn ready(State(service): Shared) -> StatusCode {
-    readiness(service.operator().readiness().ready)
+async fn ready(State(service): Shared) -> Response {
+    let ready = service.operator().readiness().ready;
+    readiness(ready, server_ready(ready))
 }
 
-async fn model_ready(State(service): Shared, Path(model): Path<String>) -> StatusCode {
-    readiness(model == NAME && service.operator().readiness().ready)
+async fn ready_model(State(service): Shared, Path(model): Path<String>) -> Response {
+    let ready = model == NAME && service.operator().readiness().ready;
+    readiness(ready, model_ready(&model, ready))
 }
 
 /// Only what a client may ask is ready for it.
-async fn version_ready(State(service): Shared, Path((model, version)): Path<(String, String)>) -> StatusCode {
+async fn ready_version(State(service): Shared, Path((model, version)): Path<(String, String)>) -> Response {
     let asked = model == NAME && service.live() == *version;
-    readiness(asked && service.operator().readiness().ready)
+    let ready = asked && service.operator().readiness().ready;
+    readiness(ready, model_ready(&model, ready))
 }
 
 async fn index(State(service): Shared, body: Bytes) -> Response {

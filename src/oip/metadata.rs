@@ -11,6 +11,22 @@ pub fn server_metadata(name: &str, version: &str) -> String {
         .to_string()
 }
 
+/// Returns the answer to `GET /v2/health/live`, in JSON. The status of the response says the same; KServe's own client reads the body
+/// alone, and one without a body is an error to it.
+pub fn server_live() -> String {
+    json!({ "live": true }).to_string()
+}
+
+/// Returns the answer to `GET /v2/health/ready`, in JSON. Send it with status 200 where the server is ready and 503 where it is not.
+pub fn server_ready(ready: bool) -> String {
+    json!({ "ready": ready, "live": true }).to_string()
+}
+
+/// Returns the answer to `GET /v2/models/{name}/ready`, in JSON. Send it with status 200 where the model is ready and 503 where it is not.
+pub fn model_ready(name: &str, ready: bool) -> String {
+    json!({ "name": name, "ready": ready }).to_string()
+}
+
 /// Returns the answer to `GET /v2/models/{name}`, in JSON. A size that is not fixed is -1; a shape that the file does
 /// not say is [-1]; inputs and outputs that the protocol has no form for are left out.
 pub fn model_metadata<'v>(

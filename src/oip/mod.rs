@@ -58,4 +58,4 @@ pub use error::Error;
 pub use feedback::Feedback;
 pub use index::repository_index;
 pub use infer::Infer;
-pub use metadata::{model_metadata, server_metadata};
+pub use metadata::{model_metadata, model_ready, server_live, server_metadata, server_ready};

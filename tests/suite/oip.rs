@@ -3,7 +3,10 @@
 use http::HeaderMap;
 use serde_json::{Value, json};
 use switchback::model::onnx::{OnnxModel, Tensors};
-use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
+use switchback::oip::{
+    Feedback, Infer, model_metadata, model_ready, repository_index, server_live, server_metadata,
+    server_ready,
+};
 use switchback::{Kpi, ModelHandle, Task, closure};
 
 #[test]
@@ -49,6 +52,19 @@ fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
     assert!(
         refused.to_string().starts_with(&format!("there is no output `gone`: the model gives `{output}`"))
     );
+}
+
+/// Bug: KServe's own client took a service for broken that answered its probes with a status and no body. Cause: it reads `live` and
+/// `ready` of a body, which the protocol has and the example did not write. Fix: the codec writes them.
+#[test]
+fn a_client_that_reads_bodies_is_told_what_is_ready() {
+    let read = |body: String| serde_json::from_str::<Value>(&body).unwrap();
+    assert_eq!(read(server_live()), json!({"live": true}));
+    for ready in [true, false] {
+        assert_eq!(read(server_ready(ready)), json!({"ready": ready, "live": true}));
+        let quoted = "a \"model\"";
+        assert_eq!(read(model_ready(quoted, ready)), json!({"name": quoted, "ready": ready}));
+    }
 }
 
 /// Bug: a request whose `parameters` or `outputs` were null was refused. Cause: what may be left out was read as what it is where it is there.
