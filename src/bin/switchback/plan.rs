@@ -73,9 +73,13 @@ impl Command {
         let guards: Vec<String> = config.guards().iter().map(ToString::to_string).collect();
         let plan = config.plan().ok();
         let steps: Vec<String> = plan.iter().flat_map(|plan| plan.steps()).map(told).collect();
-        let warned =
-            |plan| [unguarded(plan, &guards, &value), unshadowed(plan, &value)].into_iter().flatten();
-        let warnings: Vec<String> = plan.iter().map(Plan::steps).flat_map(warned).collect();
+        let warned = |plan: &Plan| {
+            let steps = plan.steps();
+            [unguarded(steps, &guards, &value), unshadowed(steps, &value), unticked(&value)]
+                .into_iter()
+                .flatten()
+        };
+        let warnings: Vec<String> = plan.iter().flat_map(warned).collect();
         if out.json {
             let told = json!({"name": config.name(), "guards": guards, "plan": plan, "warnings": warnings});
             return Ok(out.value(&told)?);
@@ -121,6 +125,16 @@ fn unshadowed(steps: &[Step], written: &Value) -> Option<String> {
     })
 }
 
+/// And of ticks, which an automatic plan needs too.
+fn unticked(written: &Value) -> Option<String> {
+    let ticks = written.pointer("/threads/ticks").and_then(Value::as_str)?;
+    (ticks == "nobody").then(|| {
+        "the file has a plan, and `threads.ticks` is \"nobody\": a service refuses to run this plan unless its code has `.threads(..)` \
+         after the file; leave `ticks` out, or say \"manual\" and have the service tick"
+            .to_owned()
+    })
+}
+
 /// A step as it is written, without what is left to its default.
 fn told(step: &Step) -> String {
     let written = serde_json::to_value(step).unwrap_or_default();
@@ -157,5 +171,20 @@ mod tests {
         assert_eq!(warned(&format!("{steps}\nunguarded = true")), None);
         assert_eq!(warned(&format!("{steps}\nguards = [\"error rate at most 0.01\"]")), None);
         assert_eq!(warned("guards = [\"error rate at most 0.01\"]\nauto = \"3d\""), None);
+    }
+
+    /// Bug: `plan check` understood a plan in a file by which nobody ticks, which a service refuses to run. Cause: of what running it asks
+    /// for, guards and copies alone were looked at. Fix: a warning with what to do, since the service's code may say who ticks.
+    #[test]
+    fn a_plan_for_which_nobody_ticks_is_warned_of() {
+        let warned = |threads: &str| unticked(&of_toml(&format!("name = \"late\"\n{threads}\n")).unwrap().1);
+        let warning = warned("threads = { ticks = \"nobody\" }").unwrap();
+        assert!(
+            warning.starts_with("the file has a plan, and `threads.ticks` is \"nobody\": a service refuses"),
+            "{warning}"
+        );
+        for fine in ["", "threads = {}", "threads = { ticks = \"manual\" }"] {
+            assert_eq!(warned(fine), None);
+        }
     }
 }

@@ -121,6 +121,11 @@ impl Config {
         })?;
         #[cfg(feature = "drift")]
         self.drift().apply(crate::drift::watch::Drift::new()).check().map_err(at)?;
+        let on_publish = self.told.repository.as_ref().and_then(|repository| repository.on_publish);
+        if matches!(on_publish, Some(sections::OnPublish::Run)) && self.plan().is_err() {
+            let why = "a version that is published is to be run, and the file has no plan: add `steps` or `auto` to `rollout`, or say \"stage\"";
+            return Err(table.refused_at("repository.on_publish", why));
+        }
         Ok(())
     }
 
@@ -154,7 +159,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A published version is to be tried, and the file says no plan.
+    /// A published version is to be tried, and the file says no plan: such a file is not read to begin with.
     #[cfg(all(feature = "onnx", feature = "repository"))]
     pub fn on_publish(&self) -> Result<crate::handle::follow::OnPublish, ConfigError> {
         use crate::handle::follow::OnPublish;

@@ -218,8 +218,8 @@ section! {
         path: PathBuf,
         /// The version or the tag that is opened first.
         version: String,
-        /// The reaction to a version that is published: "tell" (the default), "stage", or "run" with the plan and the
-        /// guards of `rollout`.
+        /// The reaction to a version that is published: "tell" (the default), "stage", or "run" with the plan of `rollout`,
+        /// which must be there, and its guards.
         on_publish: OnPublish,
     }
     needs "path"

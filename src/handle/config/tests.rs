@@ -181,6 +181,22 @@ fn refused() -> Vec<(&'static str, Json, &'static str)> {
             with("repository", json!({ "path": "m", "version": 1 })),
             "repository.version: 1 is no text",
         ),
+        // Bug: `plan check` understood a file whose published versions are to be run without a plan, with which a service does not start.
+        // Cause: whether there is a plan was asked by `on_publish()` alone. Fix: the file is refused where it is read.
+        (
+            "",
+            with("repository", json!({ "path": "m", "on_publish": "run" })),
+            "repository.on_publish: a version that is published is to be run, and the file has no plan: add `steps`",
+        ),
+        (
+            "",
+            json!({
+                "name": "late",
+                "repository": { "path": "m", "on_publish": "run" },
+                "rollout": { "guards": ["error rate at most 0.01"] },
+            }),
+            "repository.on_publish: a version that is published is to be run, and the file has no plan: add `steps`",
+        ),
         ("", with("shadow", json!({ "entries": 0 })), "shadow.entries: 0 is refused, it must be 1 to 65536"),
         ("", with("shadow", json!({ "bytes": "0 B" })), "shadow.bytes: 0 is refused, it must be 1 or more"),
         ("schema", with("shadow", json!({ "bytes": "64 MIB" })), "shadow.bytes: \"64 MIB\" is no size"),
@@ -700,6 +716,9 @@ fn document(seed: u64) -> Json {
         {
             rollout["bake"] = json!({ "for": "3d" });
         }
+    } else if let Some(repository) = fields.get_mut("repository").and_then(Json::as_object_mut) {
+        // Without a plan nothing that is published can be run.
+        repository.remove("on_publish");
     }
     document
 }
