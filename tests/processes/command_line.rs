@@ -992,6 +992,12 @@ fn a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen() {
     for arguments in [&[][..], &["--rps", "many"], &["--rps", "1", "--latency", "200=1s"]] {
         assert_eq!(forecast(arguments).status.code(), Some(2), "{arguments:?}");
     }
+    // Bug: how often a business figure is reached was taken for what it is not, such as 20 or -0.1, and not in percent. Cause: it was read as
+    // any number. Fix: as the other shares are.
+    for no_share in ["purchase=20", "purchase=-0.1", "purchase=1", "purchase=NaN", "purchase", "=0.1"] {
+        let output = forecast(&["--rps", "40", "--kpi", no_share]);
+        assert_eq!(output.status.code(), Some(2), "{no_share}: {output:?}");
+    }
     let folder = Folder::new("forecast");
     // Bug: a budget that was written under its other name was left out, and the forecast was one of 1 % and 5 %. Cause: a list of the
     // sections that it rests on, by the names in the file. Fix: by those that the library writes.

@@ -69,7 +69,7 @@ pub(crate) struct Asked {
     #[arg(long = "keys", value_name = "NUMBER/TIME", value_parser = keys)]
     keys: Vec<KeysWithin>,
     /// How often a business figure is reached, of those that guards name: they are taken for rates.
-    #[arg(long = "kpi", value_name = "NAME=SHARE", value_parser = crate::repository::figure)]
+    #[arg(long = "kpi", value_name = "NAME=SHARE", value_parser = kpi)]
     kpis: Vec<(String, f64)>,
 }
 
@@ -92,6 +92,15 @@ fn latency(text: &str) -> Result<LatencyPoint, String> {
         (percent > 0.0 && percent < 100.0).then_some(LatencyPoint { share: percent / 100.0, at_most })
     };
     told().ok_or_else(|| "write how many of a hundred and how long, as 99=20ms".to_owned())
+}
+
+/// The share is written as the others are.
+fn kpi(text: &str) -> Result<(String, f64), String> {
+    let (name, share) = text.split_once('=').unwrap_or_default();
+    if name.is_empty() {
+        return Err("write a name and a share, as purchase=0.03".to_owned());
+    }
+    Ok((name.to_owned(), crate::remote::share(share)?))
 }
 
 fn keys(text: &str) -> Result<KeysWithin, String> {
