@@ -16,6 +16,7 @@ use crate::rollout::phase::Phase;
 use crate::state::{Found, StateError};
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::evidence::waiting::Maturity;
+use crate::task::kpi::Kpi;
 use crate::version::id::VersionId;
 
 /// The decisions of a handle, as a folder of state holds them: see [`look`].
@@ -43,6 +44,10 @@ pub struct Look {
     /// Traffic as live has seen it in this life of the handle, for a forecast; `None` before the first request.
     #[cfg(feature = "forecast")]
     pub traffic: Option<Traffic>,
+    /// The business figures of its task, in the order in which `traffic` has theirs. Empty where it has none, or a release wrote this that
+    /// did not write them down.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kpis: Vec<Kpi>,
     /// Whether the handle that wrote this was closed. One that was not runs still, or ended without a word.
     pub closed: bool,
     /// Whether a process has the folder now; `None` where that cannot be told, as where its lock may not be opened.
@@ -146,6 +151,7 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         rollouts: rollouts.collect(),
         #[cfg(feature = "forecast")]
         traffic: saved.traffic,
+        kpis: saved.setting.map(|setting| setting.kpis).unwrap_or_default(),
         closed: saved.ended,
         held: crate::state::is_held(folder.as_ref()),
         generation: found.generation,

@@ -12,7 +12,9 @@ use switchback::forecast::Forecast;
 use switchback::options::{ErrorBudget, Inputs, Labels, Shadowing, StateFolder, Threads};
 use switchback::repository::contract::Feature;
 use switchback::repository::{Manifest, Repository};
-use switchback::{Clock, ModelHandle, Outcome, Phase, Plan, Rollout, Step, Task, Timestamp, closure, guard};
+use switchback::{
+    Clock, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout, Step, Task, Timestamp, closure, guard,
+};
 
 crate::harness::tests! { "command_line":
     what_is_printed_is_what_the_documentation_shows,
@@ -40,6 +42,7 @@ crate::harness::tests! { "command_line":
     what_guards_decided_is_listed_and_judged_again,
     a_record_that_was_altered_is_told_by_its_number,
     a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen,
+    a_business_figure_is_forecast_by_its_own_figures,
     what_was_counted_is_judged_by_other_guards,
     what_is_quarantined_is_released_while_nothing_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
@@ -1024,6 +1027,58 @@ fn a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen() {
     let plan = Plan::new([Step::canary(0.1).unwrap(), Step::canary(0.5).unwrap()]).unwrap();
     let own = handle.forecast(&rules, &plan, &handle.traffic().unwrap()).unwrap();
     assert_eq!(serde_json::from_str::<Forecast>(&said).unwrap(), own, "as the handle itself forecasts it");
+}
+
+/// Bug: `plan forecast --state` took what was seen of another business figure. Cause: that is in the order in which the service declares
+/// them, and was read in the one in which guards name them. Fix: a folder tells the figures themselves too, and each is found by its name.
+fn a_business_figure_is_forecast_by_its_own_figures() {
+    let folder = Folder::new("figures");
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_795_507_200));
+    let kpi = |name: &str| Kpi::rate(name).unwrap();
+    let handle: ModelHandle<f64, f64> = ModelHandle::builder("late")
+        .live("v1", closure("rule@1", |x: &f64| Ok(*x)))
+        .task(Task::binary(|p: &f64| *p).kpi(kpi("click")).kpi(kpi("purchase")))
+        .labels(Labels::at_random())
+        .state(StateFolder::new(&folder.0))
+        .clock(clock.clone())
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    for asked in 0..2_000_u32 {
+        let id = handle.predict(&0.5).unwrap().id();
+        handle.feedback(id, Outcome::kpi("click", f64::from(asked % 2)));
+        handle.feedback(id, Outcome::kpi("purchase", f64::from(u8::from(asked % 20 == 0))));
+        clock.advance(Duration::from_millis(100));
+    }
+    handle.tick();
+    handle.checkpoint().unwrap();
+    let file = folder.0.join("late.toml");
+    let configured = |guard: &str| {
+        let steps = "[{ canary = \"50 %\" }]";
+        let written = format!(
+            "name = \"late\"\nlabels = \"at random\"\n[rollout]\nguards = [{guard:?}]\nsteps = {steps}\n"
+        );
+        fs::write(&file, written).unwrap();
+    };
+    let guard = "kpi \"purchase\" at least 0.5 times live";
+    configured(guard);
+    let forecast = |more: &[&str]| {
+        run(&[&["plan", "forecast", file.to_str().unwrap(), "--state", folder.text(), "--json"], more]
+            .concat())
+    };
+    let read = |output: Output| serde_json::from_slice::<Forecast>(&output.stdout).unwrap();
+    let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap();
+    let traffic = handle.traffic().unwrap();
+    let own = |traffic| handle.forecast(&[guard.parse().unwrap()], &plan, traffic).unwrap();
+    assert_eq!(read(forecast(&[])), own(&traffic), "as the handle itself forecasts it");
+    // What is said goes before what was seen, in percent too.
+    let mut said = traffic.clone();
+    (said.kpis[1].mean, said.kpis[1].standard_deviation) = (0.2, (0.2_f64 * 0.8).sqrt());
+    assert_eq!(read(forecast(&["--kpi", "purchase=20 %"])), own(&said));
+    configured("kpi \"visit\" at least 0.5 times live");
+    let unknown = forecast(&[]);
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
+    assert!(text(&unknown.stderr).contains("say --kpi visit=SHARE"), "{unknown:?}");
 }
 
 fn what_was_counted_is_judged_by_other_guards() {

@@ -9,7 +9,7 @@ use switchback::config::Config;
 use switchback::forecast::{Forecast, KeysWithin, LatencyPoint, Moments, Traffic};
 use switchback::guard::{Guard, Rule, Stated};
 use switchback::options::{Inputs, Threads};
-use switchback::status::look;
+use switchback::status::{Look, look};
 use switchback::{Kpi, ModelHandle, Task, closure};
 
 use crate::Failure;
@@ -68,7 +68,8 @@ pub(crate) struct Asked {
     /// what is compared then; after the longest they are expected to come as they did before it.
     #[arg(long = "keys", value_name = "NUMBER/TIME", value_parser = keys)]
     keys: Vec<KeysWithin>,
-    /// How often a business figure is reached, of those that guards name: they are taken for rates.
+    /// How often a business figure is reached, of those that guards name: it is taken for a rate. With a folder of state those that are
+    /// not said are as they were seen.
     #[arg(long = "kpi", value_name = "NAME=SHARE", value_parser = kpi)]
     kpis: Vec<(String, f64)>,
 }
@@ -126,15 +127,16 @@ impl Asked {
             fields.retain(|field, _| RESTS_ON.contains(&field.as_str()));
         }
         let config: Config = serde_json::from_value(value).map_err(|cause| refused(&cause))?;
-        let kpis = names(&rules);
+        let seen = self.seen()?;
+        let kpis = self.figures(&names(&rules), seen.as_ref())?;
         let mut task: Task<f64> = match self.task {
             Predicted::Binary => Task::binary(|p: &f64| *p),
             Predicted::Classes => Task::classes(2, |p: &f64| (0, *p)).map_err(|cause| refused(&cause))?,
             Predicted::Regression => Task::regression(|value: &f64| *value),
             Predicted::Ranking => Task::ranking(1, |_: &f64, _| {}).map_err(|cause| refused(&cause))?,
         };
-        for kpi in &kpis {
-            task = task.kpi(Kpi::rate(kpi.as_str()).map_err(|cause| refused(&cause))?);
+        for (kpi, _) in &kpis {
+            task = task.kpi(kpi.clone());
         }
         // Nothing runs on it: it knows which test stands behind a guard, and rehearses.
         let handle: ModelHandle<f64, f64> = ModelHandle::builder(config.name())
@@ -147,23 +149,71 @@ impl Asked {
             .build()
             .map_err(|cause| refused(&cause))?;
         let age = handle.status().labels_complete_after;
-        let traffic = self.traffic(age.unwrap_or_default(), &kpis)?;
+        let seen = seen.and_then(|look| look.traffic);
+        let mut traffic = self.traffic(age.unwrap_or_default(), seen);
+        // All of them are known, or none is.
+        traffic.kpis = kpis.into_iter().filter_map(|(_, moments)| moments).collect();
         let forecast = Progress::of("running the plan ahead", || handle.forecast(&rules, &plan, &traffic));
         let forecast = forecast.map_err(|cause| refused(&cause))?;
         tell(out, &forecast, &left_out)?;
         if forecast.undecidable.is_empty() { Ok(()) } else { Err(Failure::Said) }
     }
 
-    fn traffic(&self, labels_after: Duration, kpis: &[String]) -> Result<Traffic, Failure> {
-        let mut traffic = match &self.state {
-            None => Traffic::new(self.rps.unwrap_or_default()),
-            Some(folder) => look(folder)?.and_then(|look| look.traffic).ok_or_else(|| {
-                let folder = folder.display();
-                Failure::Refused(format!(
-                    "no traffic is in {folder}: its handle has been asked nothing since it began"
-                ))
-            })?,
+    /// What a handle has written down of itself, its traffic among it.
+    fn seen(&self) -> Result<Option<Look>, Failure> {
+        let Some(folder) = &self.state else { return Ok(None) };
+        let look = look(folder)?.filter(|look| look.traffic.is_some());
+        let nothing = || {
+            let folder = folder.display();
+            Failure::Refused(format!(
+                "no traffic is in {folder}: its handle has been asked nothing since it began"
+            ))
         };
+        look.ok_or_else(nothing).map(Some)
+    }
+
+    /// The business figures that guards name, with how often each is reached, as it is said or was seen; nothing where nobody knows of any.
+    fn figures(&self, named: &[String], seen: Option<&Look>) -> Result<Vec<(Kpi, Option<Moments>)>, Failure> {
+        if let Some((name, _)) = self.kpis.iter().find(|(name, _)| !named.contains(name)) {
+            return Err(Failure::Refused(format!("no guard names the business figure {name}")));
+        }
+        let moments = seen.and_then(|look| look.traffic.as_ref()).map_or(&[][..], |traffic| &traffic.kpis);
+        let declared = seen.map_or(&[][..], |look| &look.kpis);
+        let rate = |name: &str| Kpi::rate(name).map_err(|cause| Failure::Refused(cause.to_string()));
+        let figure = |name: &String| {
+            let saved = declared.iter().zip(moments).find(|(kpi, _)| kpi.name() == name);
+            if let Some((_, mean)) = self.kpis.iter().find(|(known, _)| known == name) {
+                let is_rate = |kpi: &&Kpi| kpi.bounds() == Some(0.0..=1.0);
+                let known = saved.map(|(kpi, _)| kpi).filter(is_rate).cloned();
+                let standard_deviation = (mean * (1.0 - mean)).max(0.0).sqrt();
+                let said = Moments { mean: *mean, standard_deviation };
+                return Ok((known.map_or_else(|| rate(name), Ok)?, Some(said)));
+            }
+            if let Some((kpi, moments)) = saved {
+                return Ok((kpi.clone(), Some(*moments)));
+            }
+            match (&self.state, moments) {
+                // A release that did not write names down wrote one figure, and one is asked for.
+                (Some(_), [only]) if declared.is_empty() && named.len() == 1 => {
+                    Ok((rate(name)?, Some(*only)))
+                }
+                (Some(folder), _) => {
+                    let folder = folder.display();
+                    Err(Failure::Refused(format!(
+                        "how often {name} is reached is not known by that name in {folder}: say --kpi {name}=SHARE"
+                    )))
+                }
+                (None, _) if !self.kpis.is_empty() => {
+                    Err(Failure::Refused(format!("how often is {name} reached? Say --kpi {name}=SHARE too")))
+                }
+                (None, _) => Ok((rate(name)?, None)),
+            }
+        };
+        named.iter().map(figure).collect()
+    }
+
+    fn traffic(&self, labels_after: Duration, seen: Option<Traffic>) -> Traffic {
+        let mut traffic = seen.unwrap_or_else(|| Traffic::new(self.rps.unwrap_or_default()));
         if self.state.is_none() {
             traffic.labels_after = labels_after;
         }
@@ -193,23 +243,7 @@ impl Asked {
             traffic.keys.clone_from(&self.keys);
             traffic.keys.sort_by_key(|point| point.within);
         }
-        if let Some((name, _)) = self.kpis.iter().find(|(name, _)| !kpis.contains(name)) {
-            return Err(Failure::Refused(format!("no guard names the business figure {name}")));
-        }
-        if !self.kpis.is_empty() {
-            let said =
-                |name: &String| self.kpis.iter().find(|(known, _)| known == name).map(|(_, mean)| *mean);
-            let unsaid = kpis.iter().find(|name| said(name).is_none());
-            if let Some(name) = unsaid {
-                return Err(Failure::Refused(format!(
-                    "how often is {name} reached? Say --kpi {name}=SHARE too"
-                )));
-            }
-            let rate =
-                |mean: f64| Moments { mean, standard_deviation: (mean * (1.0 - mean)).max(0.0).sqrt() };
-            traffic.kpis = kpis.iter().filter_map(said).map(rate).collect();
-        }
-        Ok(traffic)
+        traffic
     }
 }
 
