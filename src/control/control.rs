@@ -530,8 +530,13 @@ impl Control {
 
     /// How an attempt's errors would be divided if its evidence began now, and it were watched so once it is live.
     #[cfg(feature = "forecast")]
-    pub(crate) fn error_budget_if_begun(&self, attempt: &Attempt, bake: Bake) -> ErrorBudgetStatus {
-        let guards = self.tests_of(attempt);
+    pub(crate) fn error_budget_if_begun(
+        &self,
+        attempt: &Attempt,
+        bake: Bake,
+        added: usize,
+    ) -> ErrorBudgetStatus {
+        let guards = self.tests_of(attempt) + added;
         let on_trial = |other: &Attempt| other.number != attempt.number && other.is_on_trial();
         let overlaps = self.attempts.iter().any(on_trial);
         let candidates = if overlaps { self.overlapping + 1 } else { 1 };

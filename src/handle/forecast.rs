@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::handle::ModelHandle;
-use super::rollout::{Chosen, Rollout, RolloutError};
+use super::rollout::{Followed, Rollout, RolloutError};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::control::attempt::GuardTest;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::feedback::join::Joins;
-use crate::rollout::auto::{self, choose};
+use crate::rollout::auto::{Chosen, choose};
 use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus, Thresholds};
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
@@ -24,7 +24,7 @@ use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
 use crate::rollout::guard::tested::Tested;
-use crate::rollout::plan::{Exposure, Plan};
+use crate::rollout::plan::{Exposure, Plan, PlanError};
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
@@ -36,9 +36,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// and until a candidate as good as live is promoted. It simulates, which takes 0.3 to 0.8 s per rule and step (measured at 1 to 100
     /// requests a second): ask it on no thread that answers requests.
     ///
+    /// Of an automatic plan the steps are chosen first, as running it with this traffic would choose them, and guards where there are no
+    /// rules: [`Forecast::steps`] has them, and [`Forecast::added`] those guards.
+    ///
     /// # Errors
     ///
-    /// A rule that could not judge here, with the reason; traffic with a number that makes no sense.
+    /// A rule that could not judge here, with the reason; traffic with a number that makes no sense; an automatic plan that has no time.
     pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         self.inner.forecast(rules, plan, traffic)
     }
@@ -65,9 +68,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// first request. It takes as long per guard and step as [`ModelHandle::forecast`]. Guards of the host's own are left out.
     ///
     /// Each request is taken for a unit, since nobody has counted keys yet. Where they have keys, ask
-    /// [`forecast_with`](Self::forecast_with).
+    /// [`forecast_with`](Self::forecast_with). An automatic plan that has no time cannot be decided, with that for a reason.
     pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
-        Some(self.forecast_of(plan, &self.handle.inner.traffic()?))
+        let traffic = self.handle.inner.traffic()?;
+        Some(self.forecast_of(plan, &traffic).unwrap_or_else(|error| Forecast::refused(&error)))
     }
 
     /// The same with traffic of which the host knows better:
@@ -90,18 +94,22 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// [`RolloutError::Argument`]: traffic with a number that makes no sense.
+    /// [`RolloutError::Argument`]: traffic with a number that makes no sense. [`RolloutError::Plan`]: an automatic plan that has no time.
     pub fn forecast_with(&self, plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         traffic.check()?;
-        Ok(self.forecast_of(plan, traffic))
+        Ok(self.forecast_of(plan, traffic)?)
     }
 
-    fn forecast_of(&self, plan: &Plan, traffic: &Traffic) -> Forecast {
+    fn forecast_of(&self, plan: &Plan, traffic: &Traffic) -> Result<Forecast, PlanError> {
         let inner = &self.handle.inner;
-        let subjects = self.subjects();
-        let thresholds = self.thresholds(plan);
+        let mut subjects = self.subjects();
+        let chosen = inner.choose(plan, &subjects, traffic)?;
+        let added = inner.add_chosen(&mut subjects, chosen.as_ref());
+        let plan = chosen.as_ref().map_or(plan, |chosen| &chosen.plan);
+        let thresholds = self.thresholds(plan, added.len());
         let pairs = inner.serving.shadow.is_some();
-        forecast(&subjects, plan, pairs, thresholds, traffic, inner.tick_interval())
+        let forecast = forecast(&subjects, plan, pairs, thresholds, traffic, inner.tick_interval());
+        Ok(Forecast { added, chosen: chosen.is_some(), ..forecast })
     }
 
     /// Its guards, with what it has seen of what each judges.
@@ -119,30 +127,26 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         tests.into_iter().map(subject).collect()
     }
 
-    /// What its evidence must reach: as its errors were divided, or as they would be if it began now.
-    fn thresholds(&self, plan: &Plan) -> Thresholds {
+    /// What its evidence must reach: as its errors were divided, or as they would be if it began now with so many guards more.
+    fn thresholds(&self, plan: &Plan, added: usize) -> Thresholds {
         let control = &*self.handle.inner.control.lock();
         let divided = control.attempt(self.number).map(|attempt| {
-            attempt.error_budget.unwrap_or_else(|| control.error_budget_if_begun(attempt, plan.baking()))
+            let begun = attempt.error_budget.filter(|_| added == 0);
+            begun.unwrap_or_else(|| control.error_budget_if_begun(attempt, plan.baking(), added))
         });
         let of_none = || ErrorBudgetStatus::divide(control.settings.error_budget, 0, 1, 1, false);
         divided.unwrap_or_else(of_none).thresholds(false)
     }
 
     /// The plan with its steps, where they are to be chosen; and guards, where there are none. Nothing has changed yet.
-    pub(super) fn chosen(&self, plan: Plan) -> Result<Chosen, RolloutError> {
-        let Some(budget) = plan.budget() else { return Ok(Chosen::as_said(plan)) };
+    pub(super) fn chosen(&self, plan: Plan) -> Result<Followed, RolloutError> {
+        let Some(budget) = plan.budget() else { return Ok(Followed::as_said(plan)) };
         let inner = &self.handle.inner;
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let auto::Chosen { plan: chosen, rules, decidable } = choose(
-            budget,
-            plan.cycle_said(),
-            &self.subjects(),
-            &inner.setting(),
-            &traffic,
-            inner.error_budget(),
-        )?;
-        let plan = chosen.bake(plan.baking()).on_inconclusive(plan.policy());
+        let Some(chosen) = inner.choose(&plan, &self.subjects(), &traffic)? else {
+            return Ok(Followed::as_said(plan));
+        };
+        let Chosen { plan, rules, decidable } = chosen;
         let (version, guards) = (self.version, rules.iter().map(Guard::name).collect());
         let mut told = vec![EventKind::Planned { version, plan: plan.clone(), guards }];
         if !decidable {
@@ -152,14 +156,14 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             );
             told.push(EventKind::Undecidable { version, forecast });
         }
-        Ok(Chosen { plan, rules, told })
+        Ok(Followed { plan, rules, told })
     }
 
     /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.
     pub(super) fn undecidable(&self, plan: &Plan) -> Option<String> {
         let inner = &self.handle.inner;
         let traffic = inner.traffic()?;
-        let thresholds = self.thresholds(plan);
+        let thresholds = self.thresholds(plan, 0);
         undecidable(&self.subjects(), plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 }
@@ -182,6 +186,28 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         control.traffic(control.labels_after(&self.serving.joins), now)
     }
 
+    /// The steps of an automatic plan, and guards where there are none, as running it with this traffic chooses them; nothing where it
+    /// has steps.
+    fn choose(&self, plan: &Plan, own: &[Subject], traffic: &Traffic) -> Result<Option<Chosen>, PlanError> {
+        let Some(budget) = plan.budget() else { return Ok(None) };
+        let errors = self.error_budget();
+        let chosen = choose(budget, plan.cycle_said(), own, &self.setting(), traffic, errors)?;
+        let followed = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
+        Ok(Some(Chosen { plan: followed, ..chosen }))
+    }
+
+    /// Adds the guards that were chosen to those that there are, and names them.
+    fn add_chosen(&self, subjects: &mut Vec<Subject>, chosen: Option<&Chosen>) -> Vec<String> {
+        let (setting, mut added) = (self.setting(), Vec::new());
+        for rule in chosen.into_iter().flat_map(|chosen| &chosen.rules) {
+            if let Ok(design) = Design::of(rule, Some(subjects.len()), &setting) {
+                added.push(rule.to_string());
+                subjects.push(Subject::new(rule.clone(), design));
+            }
+        }
+        added
+    }
+
     /// See [`ModelHandle::forecast`].
     fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         traffic.check()?;
@@ -198,14 +224,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             Ok(design) => Ok(Subject::new(rule.clone(), design)),
             Err(reason) => Err(RolloutError::Guard { name: rule.name(), reason }),
         };
-        let subjects = rules.iter().copied().enumerate().map(subject).collect::<Result<Vec<_>, _>>()?;
-        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let mut subjects = rules.iter().copied().enumerate().map(subject).collect::<Result<Vec<_>, _>>()?;
+        let chosen = self.choose(plan, &subjects, traffic)?;
+        let added = self.add_chosen(&mut subjects, chosen.as_ref());
+        let plan = chosen.as_ref().map_or(plan, |chosen| &chosen.plan);
+        let guards = u32::try_from(subjects.len()).unwrap_or(u32::MAX);
         // A plan that is watched keeps a part of its error for that.
         let watched = !plan.baking().duration.is_zero();
         let thresholds =
             ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, watched).thresholds(false);
         let pairs = self.serving.shadow.is_some();
-        Ok(forecast(&subjects, plan, pairs, thresholds, traffic, self.tick_interval()))
+        let forecast = forecast(&subjects, plan, pairs, thresholds, traffic, self.tick_interval());
+        Ok(Forecast { added, chosen: chosen.is_some(), ..forecast })
     }
 
     /// See [`ModelHandle::forecast_harm`].

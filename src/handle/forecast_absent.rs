@@ -1,11 +1,11 @@
 //! Stand-ins for `forecast` without the feature: no plan is chosen, and none is warned of.
 
-use super::rollout::{Chosen, Rollout, RolloutError};
+use super::rollout::{Followed, Rollout, RolloutError};
 use crate::rollout::plan::Plan;
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
-    pub(super) fn chosen(&self, plan: Plan) -> Result<Chosen, RolloutError> {
-        Ok(Chosen::as_said(plan))
+    pub(super) fn chosen(&self, plan: Plan) -> Result<Followed, RolloutError> {
+        Ok(Followed::as_said(plan))
     }
 
     pub(super) fn undecidable(&self, _: &Plan) -> Option<String> {

@@ -50,7 +50,7 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
 }
 
 /// A plan with its steps.
-pub(super) struct Chosen {
+pub(super) struct Followed {
     pub(super) plan: Plan,
     /// Guards that it brings, where its steps were chosen.
     pub(super) rules: Vec<Rule>,
@@ -58,7 +58,7 @@ pub(super) struct Chosen {
     pub(super) told: Vec<EventKind>,
 }
 
-impl Chosen {
+impl Followed {
     pub(super) fn as_said(plan: Plan) -> Self {
         Self { plan, rules: Vec::new(), told: Vec::new() }
     }
@@ -391,7 +391,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::Unguarded);
         }
         self.may_follow(&inner.control.lock())?;
-        let Chosen { plan, rules, told } = self.chosen(plan)?;
+        let Followed { plan, rules, told } = self.chosen(plan)?;
         let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
         if shadows && inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);

@@ -43,6 +43,7 @@ crate::harness::tests! { "command_line":
     a_record_that_was_altered_is_told_by_its_number,
     a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen,
     a_business_figure_is_forecast_by_its_own_figures,
+    a_plan_whose_steps_are_chosen_is_told_as_such,
     what_was_counted_is_judged_by_other_guards,
     what_is_quarantined_is_released_while_nothing_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
@@ -1079,6 +1080,22 @@ fn a_business_figure_is_forecast_by_its_own_figures() {
     let unknown = forecast(&[]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     assert!(text(&unknown.stderr).contains("say --kpi visit=SHARE"), "{unknown:?}");
+}
+
+/// Bug: a plan with `auto` was forecast as promoted after 0 seconds, and `plan check` was silent about its steps. Cause: it has none until
+/// it is run. Fix: they are chosen for the forecast and told with the guards that are added, and `plan check` says when they are chosen.
+fn a_plan_whose_steps_are_chosen_is_told_as_such() {
+    let folder = Folder::new("auto");
+    let file = folder.0.join("late.toml");
+    fs::write(&file, "name = \"late\"\n[rollout]\nauto = \"7d\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let checked = said(&["plan", "check", file]);
+    assert!(checked.contains("\nauto   its steps are chosen when it is run"), "{checked}");
+    let output = run(&["plan", "forecast", file, "--rps", "40"]);
+    let told = text(&output.stdout);
+    assert!(told.contains("its steps are chosen when it is run, with this traffic: a canary of "), "{told}");
+    assert!(told.contains("\nadded, since the file has no guard that judges: error rate at most "), "{told}");
+    assert!(told.contains("\n1     a canary of ") && !told.contains("about 0.0 seconds"), "{told}");
 }
 
 fn what_was_counted_is_judged_by_other_guards() {

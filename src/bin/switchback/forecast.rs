@@ -268,6 +268,16 @@ fn tell(out: &mut Out, forecast: &Forecast, left_out: &[String]) -> Result<(), F
     for why in &forecast.undecidable {
         out.line(&format!("the plan cannot be decided: {why}"))?;
     }
+    if forecast.chosen {
+        let steps: Vec<String> = forecast.steps.iter().map(|step| step.exposure.to_string()).collect();
+        out.line(&format!(
+            "its steps are chosen when it is run, with this traffic: {}",
+            steps.join(", then ")
+        ))?;
+    }
+    for guard in &forecast.added {
+        out.line(&format!("added, since the file has no guard that judges: {guard}"))?;
+    }
     for guard in left_out {
         out.line(&format!("left out, since it rests on what comes in and not on how much: {guard}"))?;
     }

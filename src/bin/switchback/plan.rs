@@ -91,8 +91,10 @@ impl Command {
         for (number, step) in steps.iter().enumerate() {
             out.line(&format!("step {}  {step}", number + 1))?;
         }
-        if plan.is_none() {
-            out.line("no plan: candidates are moved by hand")?;
+        match &plan {
+            None => out.line("no plan: candidates are moved by hand")?,
+            Some(plan) if plan.steps().is_empty() => out.line(CHOSEN)?,
+            Some(_) => {}
         }
         for warning in &warnings {
             out.line(&format!("warning: {warning}"))?;
@@ -100,6 +102,10 @@ impl Command {
         Ok(())
     }
 }
+
+/// What is said in the place of the steps of an automatic plan.
+const CHOSEN: &str = "auto   its steps are chosen when it is run, by the traffic that live has then, and guards too where there are none: \
+                      `switchback plan forecast` shows them";
 
 /// What a service would refuse unless its code makes up for what is not in the file. The steps of an automatic plan are chosen by
 /// its guards, and not in the file.

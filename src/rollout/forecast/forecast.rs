@@ -20,8 +20,14 @@ use crate::rollout::plan::{Exposure, Plan, Step};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Forecast {
-    /// The plan's steps, in their order.
+    /// The plan's steps, in their order. Those of an automatic plan are chosen for this forecast, as they would be if it ran now.
     pub steps: Vec<StepForecast>,
+    /// The guards that an automatic plan adds where there are none, by name. Each step has them among its own.
+    #[serde(default)]
+    pub added: Vec<String>,
+    /// Whether the steps were chosen, since the plan is an automatic one: with other traffic they are others.
+    #[serde(default)]
+    pub chosen: bool,
     /// From the first step to the promotion of a candidate that is as good as live. `None` if it would take longer than
     /// [`HORIZON`](Self::HORIZON), or than the plan allows.
     pub promoted_after: Option<Duration>,
@@ -77,6 +83,19 @@ pub struct GuardForecast {
 impl Forecast {
     /// Nothing is forecast beyond: four hundred days.
     pub const HORIZON: Duration = HORIZON;
+
+    /// That of a plan which cannot be run.
+    pub(crate) fn refused(reason: &dyn fmt::Display) -> Self {
+        Self {
+            steps: Vec::new(),
+            added: Vec::new(),
+            chosen: false,
+            promoted_after: None,
+            promoted_between: None,
+            guessed: false,
+            undecidable: vec![reason.to_string()],
+        }
+    }
 }
 
 /// In a sentence or two.
@@ -131,7 +150,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// Forecasts a plan for rules whose tests are known.
+/// Forecasts a plan that has steps, for rules whose tests are known.
 pub(crate) fn forecast(
     subjects: &[Subject],
     plan: &Plan,
@@ -195,7 +214,8 @@ pub(crate) fn forecast(
             Between { low: low(&drawn.whole), high: high(&drawn.whole) }
         }
     });
-    Forecast { promoted_after, promoted_between, guessed, steps, undecidable }
+    let (added, chosen) = (Vec::new(), false);
+    Forecast { steps, added, chosen, promoted_after, promoted_between, guessed, undecidable }
 }
 
 const DRAWN: Assumed = Assumed::Drawn(0.5);

@@ -489,6 +489,53 @@ fn an_automatic_plan_brings_no_guard_that_cannot_judge() {
     assert_eq!((guards.len(), guards[0].len()), (1, 2), "{guards:?}");
 }
 
+/// Bug: an automatic plan was forecast to promote after 0 seconds. Cause: it has no steps until it is run, and a plan without a step is
+/// over at once. Fix: its steps and guards are chosen for the forecast, as running it chooses them.
+#[test]
+fn an_automatic_plan_is_forecast_with_the_steps_that_it_would_have() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", wrong_from("one", 0.0, 0.1)).build().unwrap();
+    let mut chance = Chance(2);
+    for _ in 0..50 {
+        for _ in 0..PER_SECOND {
+            let input = chance.next();
+            let answer = service.predict(&input).unwrap();
+            service.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+        }
+        tick(&service, &clock);
+    }
+    let plan = Plan::auto(seconds(1_000)).bake(Bake::new(seconds(60)));
+    let rollout = service.stage("v2", wrong_from("two", 0.0, 0.1)).unwrap();
+    let traffic = service.traffic().unwrap();
+    let forecast = rollout.forecast_with(&plan, &traffic).unwrap();
+    assert_eq!(service.forecast(&[], &plan, &traffic).unwrap(), forecast);
+    assert_eq!(rollout.forecast(&plan).unwrap(), forecast);
+    let known =
+        |guard: &str| forecast.steps.iter().all(|step| step.guards.iter().any(|own| own.guard == guard));
+    assert!(forecast.chosen && forecast.added.len() == 3 && forecast.added.iter().all(|added| known(added)));
+    assert_ne!(forecast.promoted_after, Some(Duration::ZERO), "{forecast}");
+    assert_eq!(forecast.promoted_after.is_some(), forecast.undecidable.is_empty(), "{forecast:?}");
+    // Guards that there are keep their margins, and none is added.
+    let own: Rule = "error rate at most 0.2".parse().unwrap();
+    let guarded = service.forecast(std::slice::from_ref(&own), &plan, &traffic).unwrap();
+    assert!(guarded.added.is_empty() && guarded.steps[0].guards[0].guard == own.to_string());
+    let no_time = Plan::auto(Duration::ZERO);
+    assert_eq!(
+        service.forecast(&[], &no_time, &traffic),
+        Err(RolloutError::Plan(switchback::plan::PlanError::NoBudget))
+    );
+    assert_eq!(rollout.forecast(&no_time).unwrap().undecidable.len(), 1);
+
+    rollout.run(plan).unwrap();
+    let planned = events(&service, |kind| match kind {
+        EventKind::Planned { plan, .. } => {
+            Some(plan.steps().iter().map(|step| step.exposure()).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(planned, [forecast.steps.iter().map(|step| step.exposure).collect::<Vec<_>>()]);
+}
+
 /// A guard's own margin is kept by an automatic plan, and truth that exists only for what was shown needs no shadow.
 #[test]
 fn an_automatic_plan_keeps_guards_and_knows_the_truth() {
