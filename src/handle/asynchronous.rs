@@ -15,6 +15,7 @@ use crate::base::causes::debug_as_told;
 use crate::base::guarded::{AllContained, Contained, Panicked, guarded};
 use crate::base::invalid::ArgumentError;
 use crate::request::answer::{Answer, PredictError};
+use crate::request::serving::Added;
 
 /// A handle that is asked from asynchronous code on tokio and blocks nobody for long. Clones are the same handle, with one queue.
 ///
@@ -63,6 +64,8 @@ impl<I: ?Sized + 'static, O: 'static> Clone for AsyncHandle<I, O> {
 
 /// Where requests are answered.
 struct Queue {
+    /// Given up with the last clone: a candidate must not have more calls under way than there are places for.
+    _places: Added,
     aside: Arc<Aside>,
     /// On the spot below this many nanoseconds, and aside from twice as many on.
     inline_below: u64,
@@ -99,11 +102,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
         });
         self.inner.serving.pace.want();
         // Threads of the pool are many, and places few: a candidate that hangs must not have all of these.
-        let more = |places: usize| {
-            Some(if places == usize::MAX { concurrency } else { places.saturating_add(concurrency) })
-        };
-        let _ = self.inner.serving.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let places = self.inner.serving.places.add(concurrency);
         let queue = Queue {
+            _places: places,
             aside: self.inner.asides.open(concurrency, options.waiting),
             inline_below: u64::try_from(options.inline_below.as_nanos()).unwrap_or(u64::MAX),
             inline: AtomicBool::new(false),

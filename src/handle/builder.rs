@@ -1,7 +1,6 @@
 //! How a handle is built.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -561,7 +560,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             copy,
             calls_max: self.limits.candidate_calls,
             threads: Came::new(THREADS_TOLD_APART),
-            places: AtomicUsize::new(usize::MAX),
+            places: Arc::default(),
             clock,
             // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
             // put the same requests on the canary each time.

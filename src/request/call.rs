@@ -3,7 +3,6 @@
 use crate::version::loaded::{Place, Version};
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::Guard;
@@ -307,8 +306,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     fn calls_most(&self) -> CallsMost {
         match self.calls_max {
             Some(most) => CallsMost::Said(most),
-            // Relaxed: who reads it too early knows of no asynchronous handle yet, which nobody has asked then.
-            None => CallsMost::OfThreads(self.threads.note(lane()).min(self.places.load(Ordering::Relaxed))),
+            None => CallsMost::OfThreads(self.threads.note(lane()).min(self.places.most())),
         }
     }
 

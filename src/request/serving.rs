@@ -1,7 +1,7 @@
 //! The parts that a request needs, and what is done for it aside: all that answers without the control side.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,6 +27,43 @@ use crate::version::drill::Recent;
 use crate::version::input::CopyInput;
 use crate::version::loaded::{AnyVersion, Version};
 
+/// How many requests all asynchronous handles there are run at one time at most. Relaxed: it says something by itself, and who reads it
+/// too early knows of no asynchronous handle yet, which nobody has asked then.
+#[derive(Default)]
+pub(crate) struct Places(AtomicUsize);
+
+impl Places {
+    /// As many as there are where nobody asks from asynchronous code.
+    #[inline]
+    pub(crate) fn most(&self) -> usize {
+        match self.0.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            places => places,
+        }
+    }
+
+    /// Adds those of an asynchronous handle, until what is returned goes.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn add(self: &Arc<Self>, places: usize) -> Added {
+        self.0.fetch_add(places, Ordering::Relaxed);
+        Added { all: Arc::clone(self), places }
+    }
+}
+
+/// The places of one asynchronous handle and its clones among [those of all](Places).
+#[cfg(feature = "tokio")]
+pub(crate) struct Added {
+    all: Arc<Places>,
+    places: usize,
+}
+
+#[cfg(feature = "tokio")]
+impl Drop for Added {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.places, Ordering::Relaxed);
+    }
+}
+
 /// The parts that a request needs. Everything here is read by every request and written by none of them, but for the
 /// counters behind its own locks.
 pub(crate) struct Serving<I: ?Sized, O> {
@@ -43,8 +80,8 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) calls_max: Option<usize>,
     /// The threads that have asked candidates.
     pub(crate) threads: Came,
-    /// How many requests from asynchronous code run at one time at most; as many as there are where nobody asks from there.
-    pub(crate) places: AtomicUsize,
+    /// How many requests from asynchronous code run at one time at most.
+    pub(crate) places: Arc<Places>,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
     pub(crate) joins: Joins,
