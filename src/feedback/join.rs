@@ -627,8 +627,16 @@ impl Joins {
                 });
             }
         }
-        state.correctable_bytes = state.correctable_bytes + actual.bytes() - earlier.actual.bytes();
-        earlier.actual = actual.clone();
+        let bytes = state.correctable_bytes + actual.bytes() - earlier.actual.bytes();
+        if bytes > CORRECTABLE_BYTES_MAX {
+            // There is no room for it beside the others: it counts, and is the last word.
+            state.correctable_bytes -= earlier.actual.bytes();
+            state.correctable.remove(&key);
+            state.counts.uncorrectable += 1;
+        } else {
+            state.correctable_bytes = bytes;
+            earlier.actual = actual.clone();
+        }
         // Shadows whose turn is to come meet the corrected outcome.
         if let Some(Pair::Known(known, ..)) = state.pairs.get_mut(&key) {
             *known = actual.clone();
@@ -929,6 +937,10 @@ impl State {
         self.correctable_bytes += bytes;
         self.correctable.insert(key, outcome);
         self.correctable_order.push_back((now, key));
+        // Those that had no room any more once they were corrected leave their place in the order behind.
+        if self.correctable_order.len() > 2 * limits.correctable_max {
+            self.correctable_order.retain(|(_, key)| self.correctable.contains_key(key));
+        }
     }
 
     pub(crate) fn keep_pair(&mut self, key: Key, pair: Pair, at: Timestamp, max: usize) {

@@ -141,6 +141,42 @@ fn an_outcome_of_too_many_items_is_refused_and_corrections_are_bounded_in_bytes(
     assert_eq!((feedback.correctable, feedback.uncorrectable), (4_096, 1));
 }
 
+/// Bug: outcomes that may be corrected took far more memory than the 16 MiB that they are bounded to. Cause: the bound was looked at when an
+/// outcome came and not when it was corrected, so small ones that were corrected to large ones got around it. Fix: one that would exceed it
+/// counts, and cannot be corrected again, which is counted.
+#[test]
+fn corrections_do_not_get_around_their_bound_in_bytes() {
+    let service: ModelHandle<f64, Vec<u64>> = ModelHandle::builder("list")
+        .live("v1", closure("list@1", |_: &f64| Ok(vec![1, 2, 3])))
+        .task(
+            Task::ranking(3, |items: &Vec<u64>, ranked| items.iter().for_each(|item| ranked.push(*item)))
+                .unwrap(),
+        )
+        .labels(Labels::at_random())
+        .clock(clock())
+        .threads(Threads::manual().stripes(1))
+        .build()
+        .unwrap();
+    let ids: Vec<_> = (0..4_097).map(|_| service.predict(&1.0).unwrap().id()).collect();
+    let told = |place: usize, items: u64| service.feedback(ids[place], Outcome::relevant(0..items));
+    for place in 0..ids.len() {
+        assert_eq!(told(place, 0), FeedbackOutcome::Counted);
+    }
+    // To 4 KiB each, of 16 MiB.
+    for place in 0..ids.len() {
+        assert_eq!(told(place, 1_024), FeedbackOutcome::Corrected);
+    }
+    let counts = || {
+        let feedback = service.status().feedback;
+        (feedback.corrected, feedback.correctable, feedback.uncorrectable)
+    };
+    assert_eq!(counts(), (4_097, 4_096, 1));
+    assert_eq!(told(4_096, 1), FeedbackOutcome::Settled, "it was the last word");
+    // What is corrected to less makes room again, and all the others are what they were.
+    assert_eq!((told(0, 1), told(1, 2)), (FeedbackOutcome::Corrected, FeedbackOutcome::Corrected));
+    assert_eq!(counts(), (4_099, 4_096, 1));
+}
+
 #[test]
 fn names_that_stand_in_every_record_are_bounded() {
     let refused = Kpi::rate("k".repeat(257)).unwrap_err().to_string();
