@@ -10,6 +10,7 @@ use super::supervised::{ABANDONED_MAX, Beats, begin_as_ours};
 use crate::base::clock::Clock;
 use crate::base::guarded::{guarded, let_go};
 use crate::version::post::At;
+use crate::version::priority::LoadPriority;
 
 /// How often it is looked whether to wait on.
 const LOOK: Duration = Duration::from_millis(20);
@@ -35,13 +36,14 @@ pub(crate) enum Wait {
 }
 
 impl Beats {
-    /// Runs work on a thread of its own. Asks now and then whether it is to be waited for. Where no thread can be started the
-    /// work is done on this one, for as long as it takes.
+    /// Runs work on a thread of its own, which gets that time of the processor's. Asks now and then whether it is to be waited for.
+    /// Where no thread can be started the work is done on this one, for as long as it takes and as this one is: it is its
+    /// owner's, and what it gave away it could not have back.
     ///
     /// What it borrowed of others must be gone when the work is done, so that whoever waited for it has all of it back.
     pub(crate) fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        name: &'static str,
+        (name, priority): (&'static str, LoadPriority),
         clock: &Clock,
         at: At,
         work: impl FnOnce() -> T + Send + 'static,
@@ -62,6 +64,7 @@ impl Beats {
             let (beats, beat, given) = (Arc::clone(self), Arc::clone(&beat), Arc::clone(&given));
             move || {
                 begin_as_ours();
+                priority.take();
                 let work = given.lock().take();
                 let done = guarded(|| work.map(|work| work()));
                 let waited_for = beat.post.end();

@@ -264,7 +264,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 let freed = own.lock().take();
                 let_go(freed);
             };
-            match self.threads.run(FREER, &self.serving.clock, at, free, || Wait::On) {
+            match self.threads.run((FREER, LoadPriority::Full), &self.serving.clock, at, free, || Wait::On) {
                 Beside::Done(()) | Beside::Ended => names.push(version),
                 Beside::Abandoned => {
                     let (thread, lasted) = (FREER.to_owned(), self.serving.clock.now().since(began));

@@ -25,6 +25,7 @@ use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
 use crate::version::post::At;
 use crate::version::prepare::{StageError, prepare};
+use crate::version::priority::LoadPriority;
 #[cfg(feature = "state")]
 use crate::version::source::ModelSource;
 
@@ -87,7 +88,7 @@ impl<I: ?Sized + 'static, O: 'static> Loader<I, O> {
         let (started, began, limit) = (self.clock.reading(), self.clock.now(), self.limit);
         let of_load = Some(throttle.clone());
         let at = At { version: id, blocks: None, activity: Activity::Opening, load: of_load, began, limit };
-        match self.threads.run(LOADER, &self.clock, at, load, || Wait::On) {
+        match self.threads.run((LOADER, LoadPriority::Full), &self.clock, at, load, || Wait::On) {
             Beside::Done(Ok((version, not_proven))) => {
                 let not_proven = not_proven.map(|reason| EventKind::NotProven { version: id, reason });
                 self.told.lock().extend(not_proven);

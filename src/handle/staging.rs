@@ -37,7 +37,6 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
         let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, now);
         let (core, of_load, span) = (Arc::clone(self), throttle.clone(), self.traces.stage(id));
         let load = move || {
-            priority.take();
             let _span = span.stage(&of_load);
             of_load.enter(Activity::Opening);
             contained(id, || core.load(id, open, &of_load))
@@ -56,7 +55,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
         let (limit, load_of) = (self.staging_deadline, Some(throttle.clone()));
         let activity = Activity::Opening;
         let at = At { version: id, blocks: None, activity, load: load_of, began: now, limit };
-        let prepared = self.threads.run(LOADER, &self.serving.clock, at, load, look);
+        let prepared = self.threads.run((LOADER, priority), &self.serving.clock, at, load, look);
         let cancelled = {
             let mut loads = self.loads.lock();
             loads.retain(|(other, _)| *other != id);

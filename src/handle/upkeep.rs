@@ -26,6 +26,7 @@ use crate::version::ask::{Judge, attempt};
 use crate::version::drill::{Copies, DrillOutcome};
 use crate::version::loaded::AnyVersion;
 use crate::version::post::{At, Post};
+use crate::version::priority::LoadPriority;
 
 /// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
@@ -192,7 +193,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 Err(panicked) => Some(ModelError::from(panicked).to_string()),
             }
         };
-        match self.threads.run(WAKER, &self.serving.clock, at, wake, || Wait::On) {
+        match self.threads.run((WAKER, LoadPriority::Full), &self.serving.clock, at, wake, || Wait::On) {
             Beside::Done(failure) => failure,
             Beside::Abandoned => {
                 let (thread, lasted) = (WAKER.to_owned(), self.serving.clock.now().since(began));

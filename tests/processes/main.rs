@@ -34,6 +34,8 @@ mod onnx_runtime;
 mod prepared;
 #[cfg(all(feature = "onnx", target_os = "linux", target_env = "gnu"))]
 mod reload;
+#[cfg(all(feature = "state", unix))]
+mod threadless;
 
 use std::process::{Command, ExitCode};
 
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
             "prepared" => prepared::child(told),
             #[cfg(all(feature = "onnx", target_os = "linux", target_env = "gnu"))]
             "reload" => reload::child(told),
+            #[cfg(all(feature = "state", unix))]
+            "threadless" => threadless::child(told),
             _ => panic!("nobody is {who}, who was told {told:?}"),
         }
         return ExitCode::SUCCESS;
@@ -87,6 +91,8 @@ fn main() -> ExitCode {
         prepared::TESTS,
         #[cfg(all(feature = "onnx", target_os = "linux", target_env = "gnu"))]
         reload::TESTS,
+        #[cfg(all(feature = "state", unix))]
+        threadless::TESTS,
     ];
     harness::run(&tests.concat(), &arguments)
 }
