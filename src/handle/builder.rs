@@ -625,8 +625,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         loader.told.into_inner().into_iter().for_each(|event| inner.tell(event));
         inner.traces.emit();
         let threads = match ticks {
-            Ticks::Background => Workers::start(&inner, self.threads.tick_every, workers)
-                .map_err(|error| BuildError::Thread(Arc::new(error)))?,
+            Ticks::Background => {
+                Workers::start(&inner, self.threads.tick_every, workers).map_err(|error| {
+                    // With a word: that there is no thread is no crash of what is on trial.
+                    inner.record_end();
+                    #[cfg(feature = "fleet")]
+                    inner.leave_fleet();
+                    BuildError::Thread(Arc::new(error))
+                })?
+            }
             Ticks::Manual | Ticks::Nobody => Workers::none(&inner.threads),
         };
         Ok(ModelHandle { inner, threads: Arc::new(threads), actor: None })
