@@ -106,7 +106,6 @@ impl Control {
             self.live_since = saved.live_since;
         }
         self.retain_again(&saved, start);
-        self.trim_retained(desk.now);
         let mut events = vec![EventKind::Started {
             live: self.live.id,
             rollouts: saved.attempts.iter().map(|attempt| attempt.version.version).collect(),
@@ -188,6 +187,8 @@ impl Control {
         for (identity, ()) in &ended {
             *self.crashes.entry(*identity).or_insert(0) += 1;
         }
+        // Once it is known which of them a watched live may go back to.
+        self.trim_retained(desk.now);
         let after_crash =
             exposed.into_iter().filter_map(|number| self.crashed(number, start.after_crash, desk.now));
         let lowered: Vec<(u32, Cause)> = after_crash.collect();

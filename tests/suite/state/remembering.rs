@@ -752,6 +752,50 @@ fn a_new_live_that_is_watched_is_watched_on_after_a_start_and_can_go_back() {
     assert_eq!(service.status().quarantined[0].version, "v2");
 }
 
+/// Bug: a watched live that did harm could not be taken back once the process had been started again. Cause: a start let go of what is beyond
+/// its retention before it knew the rollouts, and so of the version that a watched live may go back to. Fix: it does so once it knows them.
+#[test]
+fn the_version_before_a_watched_live_is_retained_across_a_start_whatever_its_age() {
+    for retention in [Retention::new().keep_for(seconds(3_600)), Retention::new().versions(0)] {
+        for crashes in [false, true] {
+            let (clock, folder) = (clock(), Folder::new());
+            let start = || remembering(&clock, &folder.0).retention(retention.clone()).build().unwrap();
+            let service = start();
+            let rollout = service.stage("v2", says("two", 0.9)).unwrap().bake(Bake::new(seconds(86_400)));
+            rollout.promote().unwrap();
+            drop(rollout);
+            if crashes {
+                crash(service)
+            } else {
+                end(service)
+            }
+            clock.advance(seconds(7_200));
+
+            let service = start();
+            tick(&service, &clock);
+            let rollout = service.rollout("v2").unwrap();
+            assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+            assert!(!names(&service.events()).contains(&"retired".to_owned()));
+            let (from, to) = ("v2".parse().unwrap(), "v1".parse().unwrap());
+            assert_eq!(rollout.rollback("worse"), RollbackOutcome::RolledBack { from, to });
+            drop(rollout);
+            end(service);
+        }
+    }
+    // Once nobody watches any more it is retained no longer than it is wanted.
+    let (clock, folder) = (clock(), Folder::new());
+    let start = || {
+        let retention = Retention::new().keep_for(seconds(3_600));
+        remembering(&clock, &folder.0).retention(retention).build().unwrap()
+    };
+    let service = start();
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    end(service);
+    clock.advance(seconds(7_200));
+    let service = start();
+    assert_eq!(service.rollback("too late"), RollbackOutcome::Nothing);
+}
+
 #[test]
 fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
     let (clock, folder) = (clock(), Folder::new());
