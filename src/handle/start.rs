@@ -83,8 +83,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let now = self.serving.clock.now();
             self.change(|control| {
                 control.announcer.announce(now, control.epoch, EventKind::TookOver);
-                control.replace_live(live);
-                control.adopt(saved, evidence, &start, self.desk(now));
+                control.succeed(live, |control| control.adopt(saved, evidence, &start, self.desk(now)));
             });
         }
         self.begin_writing(turn, journal, lives);
@@ -120,12 +119,19 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 }
 
 impl Control {
-    /// Begins with another live, before all else is adopted.
-    fn replace_live(&mut self, live: Option<Arc<dyn AnyVersion>>) {
-        let Some(live) = live.filter(|live| !Arc::ptr_eq(live, &self.live)) else { return };
-        let before = std::mem::replace(&mut self.live, live);
-        if !self.retained.iter().any(|kept| Arc::ptr_eq(&kept.version, &before)) {
-            self.retired.push(before);
+    /// Begins with another live, before all else is adopted. What was loaded here until then and is of no use any more is freed as all
+    /// versions are: to drop it here would be the host's code under the lock.
+    fn succeed(&mut self, live: Option<Arc<dyn AnyVersion>>, adopt: impl FnOnce(&mut Self)) {
+        let before = self.loaded();
+        if let Some(live) = live {
+            self.live = live;
+        }
+        adopt(self);
+        let loaded = self.loaded();
+        for version in before {
+            if !loaded.iter().any(|kept| Arc::ptr_eq(kept, &version)) {
+                self.retired.push(version);
+            }
         }
     }
 }

@@ -15,9 +15,12 @@ use crate::base::sync::is_only_owner;
 pub(crate) struct Retired(Vec<Arc<dyn AnyVersion>>);
 
 impl Retired {
-    /// Hands a version over to be freed when its last borrower is gone.
+    /// Hands a version over to be freed when its last borrower is gone. One that waits already waits once: of two that are owned
+    /// here neither would ever be the only one left.
     pub(crate) fn push(&mut self, version: Arc<dyn AnyVersion>) {
-        self.0.push(version);
+        if !self.0.iter().any(|other| Arc::ptr_eq(other, &version)) {
+            self.0.push(version);
+        }
     }
 
     /// Takes out the versions that nobody borrows any more. The caller drops them after it has let go of the lock:

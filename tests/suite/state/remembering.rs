@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use switchback::decisions::{Decision, recorded, recording, replay};
 use switchback::events::{Cause, EventKind};
@@ -12,13 +13,16 @@ use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
 use switchback::state::{StateError, history};
 use switchback::status::{Role, look, release};
-use switchback::testing::{Faults, Scripted};
+use switchback::testing::{Faults, Script, Scripted};
 use switchback::{
     BuildError, Builder, Clock, Kpi, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step,
     Task, Truth, guard,
 };
 
 use crate::common::*;
+
+/// The scripts of models that a source has opened, each with its name.
+type Scripts = Arc<Mutex<Vec<(String, Script<f64, f64>)>>>;
 
 type Opened = Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>>;
 
@@ -1225,6 +1229,59 @@ fn a_take_over_that_cannot_be_written_down_exposes_nothing() {
     rollout.resume().unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.1));
     assert_eq!(second.status().durable, Some(true));
+}
+
+/// Bug: what a process had live until it took another's state over was never freed. Cause: it was let go of although it is retained, so two
+/// owned it in the end, each of whom waits to be the only one. Bug: what it had retained was dropped under the lock of the handle, which a
+/// destructor that asks it anything waits for. Cause: the list was written over. Fix: what is of no use any more after all is known is
+/// let go of, once, and freed as all versions are.
+#[test]
+fn a_take_over_lets_go_of_what_is_of_no_use_any_more_and_of_nothing_else() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = |live: Scripted<f64, f64>, script: Option<Scripts>| {
+        let source = move |name: &str| -> Opened {
+            let model = match name {
+                "v1" => says("one", 0.1),
+                "v2" => says("two", 0.9),
+                "v3" => says("three", 0.8),
+                _ => says("four", 0.7),
+            };
+            if let Some(scripts) = &script {
+                scripts.lock().unwrap().push((name.to_owned(), model.control()));
+            }
+            Ok(Box::new(model))
+        };
+        let builder = builder(&clock).live("v1", live).retention(Retention::new().versions(1));
+        builder.state(&folder.0).source(source).build().unwrap()
+    };
+    let first = start(says("one", 0.1), None);
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let (own, scripts) = (says("one", 0.1), Scripts::default());
+    let one = own.control();
+    let second = start(own, Some(Arc::clone(&scripts)));
+    assert!(second.status().standby);
+    let script_of = |name: &str| {
+        let scripts = scripts.lock().unwrap();
+        scripts.iter().find(|(of, _)| of == name).unwrap().1.clone()
+    };
+    let two = script_of("v2");
+    first.stage("v3", says("three", 0.8)).unwrap().promote().unwrap();
+    end(first);
+    // From v2 live and v1 retained to v3 live and v2 retained.
+    (0..3).for_each(|_| tick(&second, &clock));
+    assert!(!second.status().standby);
+    assert_eq!(second.live(), "v3");
+    assert!(one.is_dropped());
+    assert!(!two.is_dropped());
+    let _ = second.rollback("still there");
+    assert_eq!(second.predict(&1.0).unwrap().version(), "v2");
+    let _ = second.rollback_to("v3", "and on");
+    // Once it is retained no longer it is freed.
+    second.stage("v4", says("four", 0.7)).unwrap().promote().unwrap();
+    (0..3).for_each(|_| tick(&second, &clock));
+    // Not by whoever ticked, who had the lock.
+    let freed = Some(String::from("switchback-free"));
+    assert_eq!([one.dropped_on(), two.dropped_on()], [freed.clone(), freed]);
 }
 
 /// Bug: a value that was refused, since it lay beyond its figure's bounds, was counted as silence where the process had ended meanwhile. Cause:
