@@ -106,7 +106,9 @@ impl Control {
             let Some(attempt) = self.attempt(number) else { continue };
             let version = attempt.version;
             let cause: Option<Cause> = events.iter().find_map(|(_, event)| match event {
-                EventKind::Aborted { version: of, cause } | EventKind::RolledBack { from: of, cause, .. }
+                EventKind::Aborted { version: of, cause }
+                | EventKind::NoWayBack { version: of, cause }
+                | EventKind::RolledBack { from: of, cause, .. }
                     if *of == version =>
                 {
                     Some(cause.clone())

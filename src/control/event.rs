@@ -240,6 +240,14 @@ pub enum EventKind {
         /// Why.
         cause: Cause,
     },
+    /// A new live did harm while it was watched, and stays live: no version that was live before is retained that can be used. Its watch
+    /// is over, and what it is, is quarantined. A person has to promote a version that is well.
+    NoWayBack {
+        /// Live.
+        version: VersionId,
+        /// The harm.
+        cause: Cause,
+    },
     /// A rollout's plan stands still: it may lower exposure and does not raise it.
     Paused {
         /// The candidate.
@@ -707,6 +715,12 @@ impl fmt::Display for Event {
             EventKind::RolledBack { from, to, cause } => {
                 write!(f, "live went back from {from} to {to} {}", Because(cause))
             }
+            EventKind::NoWayBack { version, cause } => write!(
+                f,
+                "{version} stays live though it is to be taken back {}: no version from before it can be gone back to; stage one \
+                 that is well, and promote it",
+                Because(cause)
+            ),
             EventKind::Paused { version, reason } => write!(f, "{version} is paused: {reason}"),
             EventKind::Resumed { version } => write!(f, "{version} goes on with its plan"),
             EventKind::Frozen { reason } => {

@@ -25,6 +25,7 @@ impl EventKind {
             Self::WatchPassed { .. } => "watch_passed",
             Self::Aborted { .. } => "aborted",
             Self::RolledBack { .. } => "rolled_back",
+            Self::NoWayBack { .. } => "no_way_back",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Frozen { .. } => "frozen",
@@ -90,6 +91,7 @@ impl EventKind {
             | Self::Recalled { version, .. }
             | Self::WatchPassed { version, .. }
             | Self::Aborted { version, .. }
+            | Self::NoWayBack { version, .. }
             | Self::Paused { version, .. }
             | Self::Resumed { version, .. }
             | Self::Tripped { version, .. }
@@ -154,6 +156,7 @@ impl EventKind {
         "watch_passed",
         "aborted",
         "rolled_back",
+        "no_way_back",
         "paused",
         "resumed",
         "frozen",

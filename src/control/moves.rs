@@ -274,19 +274,40 @@ impl Control {
     /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
     pub(crate) fn lower(&mut self, number: u32, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
         let Some(attempt) = self.attempt(number) else { return RollbackOutcome::Nothing };
-        let (version, phase, previous) = (attempt.version, attempt.state.phase, attempt.previous);
-        match previous {
-            Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, desk),
-            _ => {
-                let mut events = vec![EventKind::Aborted { version, cause: cause.clone() }];
-                if let Some(version) = self.end(number, Phase::Aborted, Some(cause.clone()), desk.now) {
-                    events.extend(self.quarantine(&version, &cause, desk.now));
-                    self.retired.push(version);
-                }
-                self.publish(desk, events);
-                RollbackOutcome::Aborted(vec![version])
-            }
+        let version = attempt.version;
+        if attempt.state.phase == Phase::Baking {
+            return match self.before_the_watched().map(|version| version.id) {
+                Some(to) => self.go_back(to, cause, desk),
+                None => self.stay(number, cause, desk),
+            };
         }
+        let mut events = vec![EventKind::Aborted { version, cause: cause.clone() }];
+        if let Some(version) = self.end(number, Phase::Aborted, Some(cause.clone()), desk.now) {
+            events.extend(self.quarantine(&version, &cause, desk.now));
+            self.retired.push(version);
+        }
+        self.publish(desk, events);
+        RollbackOutcome::Aborted(vec![version])
+    }
+
+    /// A live that is watched is to be taken back, and there is nothing to go back to. Where it did harm that ends its watch: who
+    /// judged it again would find the same harm again, and tell it with every tick.
+    fn stay(&mut self, number: u32, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
+        if is_harm(&cause) {
+            let live = Arc::clone(&self.live);
+            self.end(number, Phase::Promoted, Some(cause.clone()), desk.now);
+            let quarantined = self.quarantine(&live, &cause, desk.now);
+            let event = EventKind::NoWayBack { version: live.id, cause };
+            self.publish(desk, std::iter::once(event).chain(quarantined).collect());
+        }
+        RollbackOutcome::Nothing
+    }
+
+    /// The version that a live which is watched is taken back to: the one before it or, where that is retained no more, an older one.
+    pub(crate) fn before_the_watched(&self) -> Option<&Arc<dyn AnyVersion>> {
+        let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking)?;
+        let previous = self.retained.iter().find(|kept| Some(kept.version.id) == watched.previous);
+        previous.map(|kept| &kept.version).or_else(|| self.before_live())
     }
 
     /// Takes off every exposed candidate or, where there is none, takes live back to the version before it.
@@ -442,16 +463,7 @@ impl Control {
 
     /// An identity that did harm is not tried again by any plan.
     fn quarantine(&mut self, version: &Known, cause: &Cause, now: Timestamp) -> Option<EventKind> {
-        let harmful = match cause {
-            Cause::Guard { .. }
-            | Cause::Tripped { .. }
-            | Cause::Overdue { .. }
-            | Cause::ProcessesEnded { .. } => true,
-            // One crash may have another reason.
-            Cause::Crashed { ends } => *ends > 1,
-            _ => false,
-        };
-        if !harmful {
+        if !is_harm(cause) {
             return None;
         }
         let (id, reason) = (version.id, cause.to_string());
@@ -515,5 +527,18 @@ impl Control {
                 pin.supersede_unless(&exposed);
             }
         }
+    }
+}
+
+/// Whether a cause says that a version did harm.
+fn is_harm(cause: &Cause) -> bool {
+    match cause {
+        Cause::Guard { .. }
+        | Cause::Tripped { .. }
+        | Cause::Overdue { .. }
+        | Cause::ProcessesEnded { .. } => true,
+        // One crash may have another reason.
+        Cause::Crashed { ends } => *ends > 1,
+        _ => false,
     }
 }

@@ -67,8 +67,9 @@ impl Control {
             Back::Whatever | Back::BeforeLive => self.retained.iter().find(|kept| !kept.taken_back),
             Back::Watched(wanted) => {
                 let mut baking = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Baking);
-                let previous = baking.find(|attempt| attempt.version == *wanted)?.previous?;
-                self.retained.iter().find(|kept| kept.version.id == previous)
+                baking.find(|attempt| attempt.version == *wanted)?;
+                let before = self.before_the_watched()?.id;
+                self.retained.iter().find(|kept| kept.version.id == before)
             }
         };
         let version = target.map(|kept| &kept.version).filter(|version| version.is_cold())?;

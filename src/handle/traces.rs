@@ -233,7 +233,7 @@ fn emit(model: &str, event: &Event) {
     }
 }
 
-/// How loud an event is: an error where callers are answered by somebody else than was decided or nothing is saved; a warning
+/// How loud an event is: an error where callers are answered by somebody else than was decided, or by what does harm, or nothing is saved; a warning
 /// where something did not go as was planned; debug for what becomes of memory.
 fn level(event: &Event) -> Level {
     use EventKind as Kind;
@@ -242,6 +242,7 @@ fn level(event: &Event) -> Level {
         Kind::Paused { .. } if event.actor.is_none() => Level::WARN,
         Kind::LiveReplaced { .. }
         | Kind::Unavailable { .. }
+        | Kind::NoWayBack { .. }
         | Kind::StateNotSaved { .. }
         | Kind::FleetDiverged => Level::ERROR,
         Kind::Aborted { cause, .. } | Kind::RolledBack { cause, .. } => match cause {

@@ -32,6 +32,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Recalled { version, .. }
         | Kind::WatchPassed { version }
         | Kind::Aborted { version, .. }
+        | Kind::NoWayBack { version, .. }
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
         | Kind::Tripped { version, .. }

@@ -106,6 +106,7 @@ fn grounds(report: &Report, event: &Event) -> Vec<Evidence> {
         | EventKind::Promoted { evidence, .. }
         | EventKind::Cleared { evidence, .. } => evidence.clone(),
         EventKind::Aborted { cause: Cause::Guard { evidence }, .. }
+        | EventKind::NoWayBack { cause: Cause::Guard { evidence }, .. }
         | EventKind::RolledBack { cause: Cause::Guard { evidence }, .. } => {
             // What the other guards said of it, too.
             let others = report

@@ -17,7 +17,8 @@ pub(crate) fn outcome(report: &Report) -> (&'static str, Tone) {
     let paused = report.rollout.paused;
     match (report.rollout.phase, &report.rollout.cause) {
         (Phase::Promoted, _) if left_again(report).is_some() => ("Promoted, later replaced", Tone::Open),
-        (Phase::Promoted, _) => ("Promoted", Tone::Good),
+        (Phase::Promoted, None | Some(Cause::Superseded { .. })) => ("Promoted", Tone::Good),
+        (Phase::Promoted, Some(_)) => ("Live, and does harm", Tone::Bad),
         (Phase::Baking, _) => ("Live, being watched", Tone::Good),
         (Phase::Staged | Phase::Shadow | Phase::Canary, _) if paused => ("Held: nothing decided", Tone::Open),
         (Phase::Staged, _) => ("Waiting", Tone::Open),

@@ -179,6 +179,9 @@ impl Told {
             EventKind::WatchPassed { version } if *version == candidate => {
                 self.end(at, Phase::Promoted, None);
             }
+            EventKind::NoWayBack { version, cause } if *version == candidate => {
+                self.end(at, Phase::Promoted, Some(cause.clone()));
+            }
             EventKind::Aborted { version, cause } if *version == candidate => {
                 self.end(at, Phase::Aborted, Some(cause.clone()));
             }

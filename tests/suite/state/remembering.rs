@@ -8,6 +8,7 @@ use switchback::decisions::{Decision, recorded, recording, replay};
 use switchback::events::{Cause, EventKind};
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::model::ModelError;
 use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
@@ -16,7 +17,7 @@ use switchback::status::{Role, look, release};
 use switchback::testing::{Faults, Script, Scripted};
 use switchback::{
     BuildError, Builder, Clock, Kpi, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step,
-    Task, Truth, guard,
+    Task, Truth, closure, guard,
 };
 
 use crate::common::*;
@@ -798,6 +799,110 @@ fn the_version_before_a_watched_live_is_retained_across_a_start_whatever_its_age
     clock.advance(seconds(7_200));
     let service = start();
     assert_eq!(service.rollback("too late"), RollbackOutcome::Nothing);
+}
+
+/// A live v3 that is watched, and fails on whatever lies below zero. The version before it, v2, is gone since the last start; where that is
+/// said there is an older one, v1.
+fn watched_without_the_one_before(clock: &Clock, folder: &Path, older: bool) -> Service {
+    fn failing() -> impl Model<f64, f64> {
+        closure("three@1", |x: &f64| if *x < 0.0 { Err(ModelError::engine("below zero")) } else { Ok(0.8) })
+    }
+    let start = |is_gone: bool| {
+        let source = move |name: &str| -> Opened {
+            match name {
+                "v2" if is_gone => Err("its bytes are gone".into()),
+                "v3" => Ok(Box::new(failing())),
+                name => versions(name),
+            }
+        };
+        let retention = Retention::new().versions(if older { 2 } else { 1 });
+        let builder = builder(clock).live("v1", says("one", 0.1)).retention(retention);
+        builder.state(folder).source(source).build().unwrap()
+    };
+    let service = start(false);
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let rollout = service.stage("v3", failing()).unwrap().guard(guard::error_rate().at_most(0.01));
+    let rollout = rollout.bake(Bake::new(seconds(86_400)));
+    rollout.promote().unwrap();
+    drop(rollout);
+    end(service);
+    let service = start(true);
+    let phase = service.rollout("v3").unwrap().phase();
+    assert_eq!((service.live().as_str(), phase), ("v3", Phase::Baking));
+    assert_eq!(service.status().unavailable[0].version, "v2");
+    service
+}
+
+/// The harm that is found in it: failures here and there, which a guard sees, or nothing but failures, which trip it.
+fn harm(service: &Service, clock: &Clock, trips: bool) {
+    for _ in 0..40 {
+        for number in 0..50 {
+            let _ = service.predict(&if trips || number % 2 == 0 { -1.0 } else { 1.0 });
+        }
+        tick(service, clock);
+    }
+}
+
+/// Bug: a watched live that did harm stayed live although an older version was retained, where the one before it was not to be had any more.
+/// Cause: it was taken back to that one alone. Fix: it is taken back to the next older one, as by hand.
+#[test]
+fn a_watched_live_that_does_harm_goes_back_to_an_older_version_where_the_one_before_is_gone() {
+    for trips in [false, true] {
+        let (clock, folder) = (clock(), Folder::new());
+        let service = watched_without_the_one_before(&clock, &folder.0, true);
+        let rollout = service.rollout("v3").unwrap();
+        harm(&service, &clock, trips);
+        assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
+        assert_eq!(service.status().quarantined[0].version, "v3");
+        let told = names(&service.events());
+        let times = |name: &str| told.iter().filter(|told| *told == name).count();
+        assert_eq!((times("rolled_back"), times("no_way_back")), (1, 0), "{told:?}");
+        drop(rollout);
+        end(service);
+    }
+    // By hand too.
+    let (clock, folder) = (clock(), Folder::new());
+    let service = watched_without_the_one_before(&clock, &folder.0, true);
+    let (from, to) = ("v3".parse().unwrap(), "v1".parse().unwrap());
+    let rolled_back = service.rollout("v3").unwrap().rollback("worse");
+    assert_eq!(rolled_back, RollbackOutcome::RolledBack { from, to });
+}
+
+/// Bug: where there was nothing to go back to, the harm of a watched live was told, and a decision recorded, with every tick for ever. Cause:
+/// what could not be taken back went on being watched. Fix: its watch ends, it is told once that there is no way back, and what it is, is
+/// quarantined.
+#[test]
+fn a_watched_live_that_does_harm_and_cannot_go_back_is_told_once() {
+    for trips in [false, true] {
+        let (clock, folder) = (clock(), Folder::new());
+        let service = watched_without_the_one_before(&clock, &folder.0, false);
+        // A person who finds nothing to go back to has not said that it is not to be watched any more.
+        let rollout = service.rollout("v3").unwrap();
+        assert_eq!(rollout.rollback("worse"), RollbackOutcome::Nothing);
+        assert_eq!(rollout.phase(), Phase::Baking);
+        harm(&service, &clock, trips);
+        let told = names(&service.events());
+        let times = |name: &str| told.iter().filter(|told| *told == name).count();
+        let harm = if trips { "tripped" } else { "guard_failed" };
+        assert_eq!((times(harm), times("no_way_back"), times("quarantined")), (1, 1, 1), "{told:?}");
+        assert_eq!(times("rolled_back"), 0);
+        let status = rollout.status().unwrap();
+        assert_eq!((service.live().as_str(), status.phase), ("v3", Phase::Promoted));
+        match status.cause.unwrap() {
+            Cause::Guard { .. } => assert!(!trips),
+            Cause::Tripped { .. } => assert!(trips),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(service.decisions().len(), usize::from(!trips));
+        let told = service.events();
+        let no_way_back = told.iter().find(|event| event.kind.name() == "no_way_back").unwrap().to_string();
+        assert!(no_way_back.starts_with("v3 stays live though it is to be taken back "), "{no_way_back}");
+        drop(rollout);
+        // So it is after a start, and another version takes its place.
+        end(service);
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert!(service.rollout("v3").is_none());
+    }
 }
 
 #[test]
