@@ -43,12 +43,17 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
     again: OrderedSet<VersionId>,
     /// Versions that came while another process had the state, to be tried once this one has it.
     waiting: OrderedSet<VersionId>,
+    /// Versions that were told as removed, oldest first: what comes back by such a name may be what was tried before.
+    removed: VecDeque<VersionId>,
     /// The refusals that were told, oldest first.
     told: VecDeque<(VersionId, Option<String>, String)>,
 }
 
 /// How many refusals are remembered, so that none of them is told twice.
 const TOLD_MAX: usize = 256;
+
+/// How many versions that were removed are remembered.
+const REMOVED_MAX: usize = 4_096;
 
 type Guards<I, O> = dyn Fn(Rollout<I, O>) -> Rollout<I, O> + Send;
 
@@ -79,9 +84,9 @@ pub enum FollowError {
     /// It is staged, and the plan cannot be run.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
-    /// It came while another process had the state, which has tried it.
+    /// It came while another process had the state, which has tried it; or it was removed and has come back, and was tried before.
     #[error(
-        "{version} was tried by the process that had the state before: stage it and run a plan by hand if it is to be tried again"
+        "{version} was tried before, by the process that had the state or before it was removed and came back: stage it and run a plan by hand if it is to be tried again"
     )]
     Tried {
         /// The version.
@@ -98,7 +103,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// A copy that stalls, or weights that come after the graph, look whole too early. So a version that failed is tried again
     /// when its files have changed, and a candidate whose files change is taken off at once ([`Change::Changed`]) and opened
     /// anew when they are whole ([`Change::Settled`]). A version that was promoted stays live, and one whose trial is over
-    /// is not tried again: that is a person's to decide. [`Follow::settled_after`] and [`Follow::listed_only`] say when a version is whole.
+    /// is not tried again: that is a person's to decide; one that was removed and comes back with the same bytes is neither. [`Follow::settled_after`] and [`Follow::listed_only`] say when a version is whole.
     ///
     /// Nothing runs by itself: the host calls [`Follow::poll`], on a thread that may load models, as often as it likes.
     ///
@@ -137,6 +142,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             guards: Box::new(guards),
             again: OrderedSet::default(),
             waiting: OrderedSet::default(),
+            removed: VecDeque::new(),
             told: VecDeque::new(),
         })
     }
@@ -218,28 +224,45 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             Change::Removed { version } => {
                 self.again.remove(version);
                 self.waiting.remove(version);
+                self.removed.retain(|removed| removed != version);
+                if self.removed.len() == REMOVED_MAX {
+                    self.removed.pop_front();
+                }
+                self.removed.push_back(*version);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether it has `waited` for the state: then whoever had that may have tried it.
+    /// Whether it has `waited` for the state: then whoever had that may have tried it. So may this process have, where it comes back.
     fn try_version(&mut self, version: VersionId, waited: bool) -> Result<(), FollowError> {
         self.again.remove(&version);
+        let came_back = self.removed.contains(&version);
+        let fresh = |rollout: Rollout<I, O>, why: &str| {
+            if self.was_tried(&rollout) {
+                let _ = rollout.rollback(why);
+                return Err(FollowError::Tried { version });
+            }
+            Ok(rollout)
+        };
+        let staged = |rollout| match (came_back, waited) {
+            (true, _) => fresh(rollout, "it was tried before it was removed and came back"),
+            (false, true) => fresh(rollout, "it was tried by the process that had the state before"),
+            (false, false) => Ok(rollout),
+        };
         let tried = match &self.policy {
             OnPublish::Tell => Ok(()),
-            OnPublish::Stage => self.stage(version).map(drop),
-            OnPublish::Run(plan) => self.stage(version).and_then(|rollout| {
-                if waited && self.was_tried(&rollout) {
-                    let _ = rollout.rollback("it was tried by the process that had the state before");
-                    return Err(FollowError::Tried { version });
-                }
-                (self.guards)(rollout).run(plan.clone()).map_err(FollowError::from)
-            }),
+            // Nothing is exposed: what waited for the state is staged as it would have been.
+            OnPublish::Stage if !came_back => self.stage(version).map(drop),
+            OnPublish::Stage => self.stage(version).and_then(staged).map(drop),
+            OnPublish::Run(plan) => self
+                .stage(version)
+                .and_then(staged)
+                .and_then(|rollout| (self.guards)(rollout).run(plan.clone()).map_err(FollowError::from)),
         };
         match &tried {
-            Ok(()) => {}
+            Ok(()) => self.removed.retain(|removed| *removed != version),
             Err(FollowError::Stage(StageError::Standby)) => drop(self.waiting.insert(version)),
             // A person has had it taken off, or a guard has.
             Err(FollowError::Tried { .. }) => {}

@@ -238,9 +238,13 @@ impl Repository {
         let folder = self.model_folder(model)?;
         let mut names = names(&folder)?;
         names.retain(|version| {
-            let path = version_folder(&folder, version);
-            name::component("version", version).is_ok()
-                && path.is_ok_and(|path| path.is_some_and(|path| is_version(&path)))
+            let looks_like_one = || match version_folder(&folder, version) {
+                // What cannot be looked at may be one: whoever asks for it is told why not.
+                Ok(Some(path)) => is_version(&path).unwrap_or(true),
+                Err(NoFolder::Disk(_)) => true,
+                Ok(None) | Err(NoFolder::Link(_)) => false,
+            };
+            name::component("version", version).is_ok() && looks_like_one()
         });
         Ok(names)
     }
@@ -249,8 +253,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// There is none of that name, what goes by it is [no version](RepositoryError::NoVersion), or its manifest cannot be
-    /// read. What its other files are worth, [`verify`](Self::verify) says.
+    /// There is none of that name, what goes by it is [no version](RepositoryError::NoVersion), it cannot be looked at, or its manifest
+    /// cannot be read. What its other files are worth, [`verify`](Self::verify) says.
     pub fn get(&self, model: &str, version: &str) -> Result<Entry, RepositoryError> {
         name::component("version", version)?;
         let below = self.model_folder(model)?;
@@ -258,12 +262,14 @@ impl Repository {
             let (path, model, version) = (below.join(version), model.to_owned(), version.to_owned());
             RepositoryError::NoVersion { path, model, version, cause }
         };
-        let (Some(folder), Ok(id)) =
-            (version_folder(&below, version).map_err(none)?, VersionId::new(version))
-        else {
+        let found = version_folder(&below, version).map_err(|error| match error {
+            NoFolder::Link(cause) => none(cause),
+            NoFolder::Disk(error) => RepositoryError::disk("looking at", &below.join(version))(error),
+        })?;
+        let (Some(folder), Ok(id)) = (found, VersionId::new(version)) else {
             return Err(self.unknown(model, version));
         };
-        if !is_version(&folder) {
+        if !is_version(&folder).map_err(RepositoryError::disk("looking at", &folder))? {
             return Err(none(
                 "it holds neither a manifest.json nor a model.onnx: finish the copy, or remove the folder",
             ));
@@ -514,36 +520,67 @@ impl Repository {
     }
 }
 
+/// Why a version has no folder that can be used.
+pub(super) enum NoFolder {
+    /// It is a link that cannot be followed, and why not.
+    Link(&'static str),
+    /// The system does not say what is there, which is not to say that nothing is.
+    Disk(io::Error),
+}
+
 /// Where a version lies: a folder, or a link to one that stays below the model's folder, and is followed. Nothing where there
-/// is no folder at all.
+/// is no folder at all, and the system says so.
 ///
 /// # Errors
 ///
-/// It is a link that cannot be followed, and why not.
-pub(super) fn version_folder(below: &Path, version: &str) -> Result<Option<PathBuf>, &'static str> {
+/// See [`NoFolder`].
+pub(super) fn version_folder(below: &Path, version: &str) -> Result<Option<PathBuf>, NoFolder> {
     let path = below.join(version);
-    let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(None) };
+    let Some(metadata) = there(fs::symlink_metadata(&path)).map_err(NoFolder::Disk)? else { return Ok(None) };
     if metadata.is_dir() {
         return Ok(Some(path));
     }
     if !metadata.is_symlink() {
         return Ok(None);
     }
-    let (Ok(to), Ok(below)) = (fs::canonicalize(&path), fs::canonicalize(below)) else {
-        return Err("it is a link to what is not there: let it point at a folder below the model's");
+    let real = |path: &Path| there(fs::canonicalize(path)).map_err(NoFolder::Disk);
+    let (Some(to), Some(below)) = (real(&path)?, real(below)?) else {
+        return Err(NoFolder::Link(
+            "it is a link to what is not there: let it point at a folder below the model's",
+        ));
     };
     if to == below || !to.starts_with(&below) {
-        return Err(
+        return Err(NoFolder::Link(
             "it is a link that leads out of the model's folder: let it point at a folder below that, or copy it",
-        );
+        ));
     }
     // To a file, it is no more than a file.
-    Ok(to.is_dir().then_some(to))
+    let to_folder = there(fs::metadata(&to)).map_err(NoFolder::Disk)?;
+    Ok(to_folder.is_some_and(|metadata| metadata.is_dir()).then_some(to))
 }
 
-/// Whether a folder holds what makes it a version.
-fn is_version(folder: &Path) -> bool {
-    fs::symlink_metadata(folder.join(FILE)).is_ok() || layout(folder).is_some()
+/// Whether a folder holds what makes it a version, as far as the system says.
+fn is_version(folder: &Path) -> io::Result<bool> {
+    if there(fs::symlink_metadata(folder.join(FILE)))?.is_some() {
+        return Ok(true);
+    }
+    for path in LAYOUTS {
+        if there(fs::symlink_metadata(folder.join(path)))?.is_some_and(|metadata| !metadata.is_dir()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What was asked of the system, or nothing where it says that there is none. Any other error is no answer: a share that is away
+/// looks so.
+pub(super) fn there<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
+    match asked {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        asked => asked.map(Some),
+    }
 }
 
 /// Where the model lies in a folder, whether it can be loaded or not. A folder by the name of a file is none.
@@ -567,10 +604,15 @@ fn folders(path: &Path) -> Result<Vec<String>, RepositoryError> {
     Ok(names.into_iter().filter(plain).collect())
 }
 
-/// Returns the names of what is in a folder, as far as they can be written.
+/// Returns the names of what is in a folder, as far as they can be written; none where there is no folder.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
+    Ok(names_there(path)?.unwrap_or_default())
+}
+
+/// The same; nothing where there is no folder.
+pub(super) fn names_there(path: &Path) -> Result<Option<Vec<String>>, RepositoryError> {
     let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         entries => entries.map_err(RepositoryError::disk("listing", path))?,
     };
     let mut names = Vec::new();
@@ -582,7 +624,7 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
         }
     }
     names.sort();
-    Ok(names)
+    Ok(Some(names))
 }
 
 /// A name that nobody else has.

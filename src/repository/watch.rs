@@ -1,16 +1,16 @@
 //! Notices new versions, and tags that have moved.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
 use super::manifest::FILE;
 use super::name::DEPTH_MAX;
-use super::store::{Repository, TAGS, names, version_folder};
+use super::store::{NoFolder, Repository, TAGS, names, names_there, there, version_folder};
 use super::verify::Look;
 use super::wake::Waker;
 use crate::base::causes::in_full;
@@ -79,6 +79,9 @@ pub enum Change {
 /// seconds by default; a copy that stalls for longer looks whole meanwhile. So nothing that is told is final: whatever changes
 /// afterwards is told as [`Changed`](Change::Changed), and as [`Settled`](Change::Settled) once it is whole again.
 /// [`listed_only`](Self::listed_only) leaves nothing to time.
+///
+/// A version that cannot be looked at is as it was: an error of the system is no change. Only what the system says is not there is told as
+/// [`Removed`](Change::Removed), and where the model's folder itself is gone or empty, as of a share that is away, that is an error.
 ///
 /// What follows from a change is the host's to say; `ModelHandle::follow` stages or tries
 /// whatever is published.
@@ -197,7 +200,8 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// The model's folder cannot be listed. The next time tells all that has changed until then.
+    /// The model's folder cannot be listed, or is gone or empty although there were versions. The next time tells all that has changed
+    /// until then. Where all of a model is to go, leave its folder with any file in it, as [`Repository::remove`] does.
     pub fn poll(&mut self) -> Result<Vec<Change>, RepositoryError> {
         let folder = self.repository.model_folder(&self.model)?;
         let (now, seen) = (self.clock.now(), self.look(&folder)?);
@@ -293,25 +297,31 @@ impl Watch {
 
     /// Lists what lies in the model's folder and may be a version.
     fn look(&self, folder: &Path) -> Result<OrderedMap<String, Print>, RepositoryError> {
+        let names = names_there(folder)?.unwrap_or_default();
+        // It is away rather than removed: all versions would be told as removed, and as new once it is back. So would they be where it is a
+        // folder on which nothing is mounted. Whoever has removed the last version has left at least the lock of the tags.
+        if names.is_empty() && !self.known.is_empty() {
+            let why = "it is not there or empty, and versions were in it: mount it, or put any file into it to say that they are gone";
+            return Err(RepositoryError::disk("listing", folder)(io::Error::new(
+                io::ErrorKind::NotFound,
+                why,
+            )));
+        }
         let mut seen = OrderedMap::new();
-        for name in names(folder)? {
+        for name in names {
             if name == TAGS || super::name::component("version", &name).is_err() {
                 continue;
             }
-            match version_folder(folder, &name) {
-                Ok(None) => {}
-                Ok(Some(path)) => {
-                    let mut print = print(&path);
-                    // A link that points elsewhere is a change, though nothing below it was written to.
-                    let link = fs::read_link(folder.join(&name)).ok();
-                    print.extend(link.map(|to| (format!("-> {}", to.display()), 0, None)));
-                    seen.insert(name, print);
-                }
+            let (print, is_certain) = match version_folder(folder, &name) {
+                Ok(None) => continue,
+                Ok(Some(path)) => print(folder, &name, &path),
                 // It is told why it is none.
-                Err(_) => {
-                    seen.insert(name, Print::new());
-                }
-            }
+                Err(NoFolder::Link(_)) => (Print::new(), true),
+                Err(NoFolder::Disk(_)) => (Print::new(), false),
+            };
+            // What cannot be looked at is as it was.
+            let known = self.known.get(&name).filter(|_| !is_certain);
+            seen.insert(name, known.map_or(print, |known| known.print.clone()));
         }
         Ok(seen)
     }
@@ -337,24 +347,46 @@ fn has_manifest(print: &Print) -> bool {
     print.iter().any(|(file, ..)| file == FILE)
 }
 
-/// The files of a version, by their paths below its folder.
-fn print(folder: &Path) -> Print {
+/// The files of a version, by their paths below its folder, as far as they can be looked at; and whether that is all of them.
+fn print(below: &Path, version: &str, folder: &Path) -> (Print, bool) {
     let mut print = Print::new();
-    add_to(&mut print, folder, "", 0);
-    print
+    let mut is_certain = add_to(&mut print, folder, "", 0);
+    // A link that points elsewhere is a change, though nothing below it was written to.
+    let path = below.join(version);
+    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+        match fs::read_link(&path) {
+            Ok(to) => print.push((format!("-> {}", to.display()), 0, None)),
+            Err(_) => is_certain = false,
+        }
+    }
+    (print, is_certain)
 }
 
-fn add_to(print: &mut Print, root: &Path, below: &str, depth: usize) {
-    for name in names(&root.join(below)).unwrap_or_default() {
+fn add_to(print: &mut Print, root: &Path, below: &str, depth: usize) -> bool {
+    let mut is_certain = true;
+    let names = names(&root.join(below)).unwrap_or_else(|error| {
+        // Of more than can be listed none is.
+        is_certain = matches!(error, RepositoryError::TooMany { .. });
+        Vec::new()
+    });
+    for name in names {
         let file = if below.is_empty() { name } else { format!("{below}/{name}") };
-        let Ok(metadata) = fs::symlink_metadata(root.join(&file)) else { continue };
+        let metadata = match there(fs::symlink_metadata(root.join(&file))) {
+            Ok(Some(metadata)) => metadata,
+            Ok(None) => continue,
+            Err(_) => {
+                is_certain = false;
+                continue;
+            }
+        };
         if print.len() >= FILES_MAX {
-            return;
+            return is_certain;
         }
         if metadata.is_dir() && depth < DEPTH_MAX {
-            add_to(print, root, &file, depth + 1);
+            is_certain &= add_to(print, root, &file, depth + 1);
         } else {
             print.push((file, metadata.len(), metadata.modified().ok()));
         }
     }
+    is_certain
 }

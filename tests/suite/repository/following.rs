@@ -176,6 +176,91 @@ fn what_is_published_while_another_process_has_the_state_is_tried_once_this_one_
     assert!(look(&mut follow).is_empty(), "once");
 }
 
+/// Bug: a share that was away for one look had every old version tried again, those too that a person had rolled back. Cause: what could not
+/// be looked at was not there, so each version was told as removed, and as new once the share was back. Fix: a model's folder that is gone
+/// or empty is an error where versions were in it, a version that cannot be looked at is as it was, and one that was removed and comes back
+/// with the bytes that were tried is not tried again.
+#[test]
+fn a_repository_that_is_away_for_one_look_has_nothing_tried_again() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Run(Plan::ramp([0.5]).unwrap().without_shadow().unwrap()));
+    let (two, late) = (stage.version("2"), stage.folder.0.join("models/late"));
+    write(&two.join("external.data"), &[0, 0, 128, 63, 0, 0, 128, 63], 0);
+    fs::copy(GRAPH, two.join("model.onnx")).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty());
+    assert_eq!(stage.look(&mut follow, 3), ["added"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Canary));
+    let _ = stage.handle.rollback("complaints");
+    assert_eq!(stage.phase("2"), None);
+
+    let away = stage.folder.0.join("away");
+    fs::rename(&late, &away).unwrap();
+    let mut refused = || {
+        stage.clock.advance(seconds(30));
+        follow.poll().unwrap_err().to_string()
+    };
+    assert!(refused().contains("mount it"));
+    // The folder on which it is mounted is there.
+    fs::create_dir(&late).unwrap();
+    assert!(refused().contains("mount it"));
+    fs::remove_dir(&late).unwrap();
+    fs::rename(&away, &late).unwrap();
+    for _ in 0..3 {
+        assert!(stage.look(&mut follow, 3).is_empty(), "nothing has changed");
+    }
+
+    fs::rename(&two, &away).unwrap();
+    assert_eq!(stage.look(&mut follow, 0), ["removed"]);
+    fs::rename(&away, &two).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty());
+    stage.clock.advance(seconds(3));
+    let followed = follow.poll().unwrap();
+    assert!(
+        matches!(&followed[..], [Followed { change: Change::Added { .. }, done: Err(FollowError::Tried { version }), .. }] if *version == "2"),
+        "{followed:?}"
+    );
+    assert_eq!(stage.phase("2"), None);
+    // Other bytes by that name are tried.
+    fs::remove_dir_all(&two).unwrap();
+    assert_eq!(stage.look(&mut follow, 0), ["removed"]);
+    fs::create_dir(&two).unwrap();
+    write(&two.join("external.data"), &[0, 0, 0, 64, 0, 0, 0, 64], 9);
+    fs::copy(GRAPH, two.join("model.onnx")).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty());
+    assert_eq!(stage.look(&mut follow, 3), ["added"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Canary));
+}
+
+/// What the system does not resolve (here a link that leads to itself; a share that is away says so by other errors) is no change: the
+/// candidate goes on.
+#[cfg(unix)]
+#[test]
+fn a_version_that_cannot_be_looked_at_is_as_it_was() {
+    use std::os::unix::fs::symlink;
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Run(Plan::ramp([0.5]).unwrap().without_shadow().unwrap()));
+    let (kept, link) = (stage.version(".store/abc"), stage.folder.0.join("models/late/2"));
+    write(&kept.join("external.data"), &[0, 0, 128, 63, 0, 0, 128, 63], 0);
+    fs::copy(GRAPH, kept.join("model.onnx")).unwrap();
+    symlink(".store/abc", &link).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty());
+    assert_eq!(stage.look(&mut follow, 3), ["added"]);
+    fs::remove_file(&link).unwrap();
+    symlink("2", &link).unwrap();
+    let models = stage.served.repository();
+    let refused = models.get("late", "2").unwrap_err();
+    assert!(matches!(refused, switchback::repository::RepositoryError::Disk { .. }), "{refused}");
+    assert_eq!(models.unusable("late").unwrap().len(), 1, "it is told why");
+    for _ in 0..3 {
+        assert!(stage.look(&mut follow, 60).is_empty());
+    }
+    assert_eq!(stage.phase("2"), Some(Phase::Canary));
+    fs::remove_file(&link).unwrap();
+    symlink(".store/abc", &link).unwrap();
+    assert!(stage.look(&mut follow, 3).is_empty());
+    assert_eq!(stage.phase("2"), Some(Phase::Canary));
+}
+
 /// Writes a file, surely with another time than it had.
 fn write(path: &Path, bytes: &[u8], at: u64) {
     fs::write(path, bytes).unwrap();
