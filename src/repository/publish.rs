@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::error::RepositoryError;
 use super::manifest::{DataSet, FILE, ListedFile, MANIFEST_MAX, Manifest, is_own};
 use super::name;
-use super::store::{ASIDE, DATA, Entry, Repository, TAGS_LOCK, names, unique};
+use super::store::{ASIDE, DATA, Entry, Repository, TAGS_LOCK, names, there, unique};
 use super::verify::hashed;
 use crate::base::disk::{make_lock, open_lock};
 use crate::base::text::hex;
@@ -58,8 +58,9 @@ pub struct Swept {
     pub asides: usize,
     /// Data sets that no version refers to any more.
     pub data: usize,
-    /// Entries that were left alone, because the system could not tell whether somebody works on them: their lock was
-    /// answered with an error. Data is left alone too, then. Sweep where the folder is local.
+    /// Entries that were left alone, because the system could not tell what they are, or whether somebody works on them: a look, or their
+    /// lock, was answered with an error, a link leads to what is not there, or a model's folder is empty, as one is on which nothing is
+    /// mounted. All data is left alone too, then: what cannot be seen may refer to any. Sweep where the folder is local and whole.
     pub unsure: usize,
 }
 
@@ -311,7 +312,8 @@ impl Repository {
 
     /// Removes what publishers that were killed have left behind, and data that no version refers to. Leaves alone what
     /// somebody is publishing, what nobody can tell of whether somebody is (a file system that has no locks), and all data
-    /// while there is a manifest that cannot be read: it may refer to any.
+    /// while there is a manifest that cannot be read, or a model or version that cannot be looked at: it may refer to any. A model whose
+    /// folder is a link is looked at like any other.
     ///
     /// # Errors
     ///
@@ -330,9 +332,25 @@ impl Repository {
                     None
                 }
             };
-        for model in self.models()? {
+        // Of something that cannot be seen nobody knows to what it refers.
+        let mut unseen = 0;
+        for model in names(&self.root)? {
+            if name::component("model", &model).is_err() {
+                continue;
+            }
             let folder = self.model_folder(&model)?;
-            for name in names(&folder)? {
+            match kind(&folder) {
+                Kind::Folder => {}
+                Kind::Other => continue,
+                Kind::Unknown => {
+                    unseen += 1;
+                    continue;
+                }
+            }
+            let inside = names(&folder)?;
+            // Whoever removes the last version leaves the lock of the tags, and a mount that is not there nothing.
+            unseen += usize::from(inside.is_empty());
+            for name in inside {
                 let path = folder.join(&name);
                 let tags = name.starts_with(".tags.json.");
                 if name.starts_with(ASIDE) || tags {
@@ -353,23 +371,32 @@ impl Repository {
                         }
                         // Its data may be kept already, and is in no manifest that can be seen.
                         Works::Somebody => certain = false,
-                        Works::Unknown => {
-                            certain = false;
-                            swept.unsure += 1;
+                        Works::Unknown => unseen += 1,
+                    }
+                } else if name::component("version", &name).is_ok() {
+                    match kind(&path) {
+                        Kind::Folder => {}
+                        Kind::Other => continue,
+                        Kind::Unknown => {
+                            unseen += 1;
+                            continue;
                         }
                     }
-                } else if name::component("version", &name).is_ok() && path.is_dir() {
                     match self.get(&model, &name) {
                         Ok(entry) => {
                             used.extend(entry.manifest.into_iter().flat_map(|manifest| manifest.lineage.data))
                         }
-                        // Whatever it is, no manifest of a version refers to data from there.
-                        Err(RepositoryError::NoVersion { .. }) => {}
+                        // Whatever it is, no manifest of a version refers to data from there, where there surely is none.
+                        Err(RepositoryError::NoVersion { .. })
+                            if matches!(there(fs::symlink_metadata(path.join(FILE))), Ok(None)) => {}
+                        Err(RepositoryError::Disk { .. }) => unseen += 1,
                         Err(_) => certain = false,
                     }
                 }
             }
         }
+        swept.unsure = unseen;
+        certain &= unseen == 0;
         let folder = self.root.join(DATA).join("sha256");
         for name in names(&folder)?.into_iter().filter(|_| certain) {
             if !used.iter().any(|data| data.attached && data.sha256.as_deref() == Some(&name)) {
@@ -395,6 +422,24 @@ const DATA_LOCK: &str = ".data.lock";
 
 /// Held by the publisher.
 pub(super) const LOCK: &str = "lock";
+
+/// What lies by a name, or what a link of that name leads to.
+enum Kind {
+    Folder,
+    Other,
+    /// The system does not say, or a link leads to what is not there: it may be away.
+    Unknown,
+}
+
+fn kind(path: &Path) -> Kind {
+    match there(fs::metadata(path)) {
+        Ok(Some(metadata)) if metadata.is_dir() => Kind::Folder,
+        Ok(Some(_)) => Kind::Other,
+        // It was removed meanwhile.
+        Ok(None) if matches!(there(fs::symlink_metadata(path)), Ok(None)) => Kind::Other,
+        Ok(None) | Err(_) => Kind::Unknown,
+    }
+}
 
 /// Who works on what a lock is of.
 enum Works {

@@ -247,6 +247,66 @@ fn training_data_is_kept_once_under_its_digest() {
     assert_eq!(models.sweep().unwrap().data, 1);
 }
 
+/// Bug: a sweep removed the training data of versions that it could not see. Cause: a model whose folder is a link was left out, and what the
+/// system answered with an error, or a folder on which nothing was mounted, was taken for no version at all. Fix: links are looked at too,
+/// only what the system says is not there is not there, and while anything cannot be seen data stays.
+#[cfg(unix)]
+#[test]
+fn data_stays_while_a_version_that_may_need_it_cannot_be_seen() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let data = folder.0.join("flights.csv");
+    fs::write(&data, "a,b\n1,2\n").unwrap();
+    let flights = serde_json::from_str::<DataSet>(r#"{"name": "flights"}"#).unwrap();
+    models.publish(draft("1").attach(flights, &data)).unwrap();
+    let (late, elsewhere) = (folder.0.join("models/late"), folder.0.join("elsewhere"));
+    let swept = |expected: usize, what: &str| {
+        let swept = models.sweep().unwrap();
+        assert_eq!((swept.data, swept.unsure), (0, expected), "{what}");
+        assert_eq!(listing(&folder.0.join("models/.data")).len(), 2, "{what}");
+    };
+    fs::rename(&late, &elsewhere).unwrap();
+    symlink(&elsewhere, &late).unwrap();
+    models.verify(&models.get("late", "1").unwrap()).unwrap();
+    swept(0, "a model whose folder is a link");
+    let away = folder.0.join("away");
+    fs::rename(&elsewhere, &away).unwrap();
+    swept(1, "what the link leads to is not there");
+    fs::create_dir(&elsewhere).unwrap();
+    swept(1, "nothing is mounted on it");
+    fs::remove_dir(&elsewhere).unwrap();
+    fs::rename(&away, &elsewhere).unwrap();
+    fs::remove_file(&late).unwrap();
+    symlink("late", &late).unwrap();
+    swept(1, "the system does not say what it is");
+    fs::remove_file(&late).unwrap();
+    fs::rename(&elsewhere, &late).unwrap();
+
+    let one = late.join("1");
+    fs::rename(&one, late.join(".one")).unwrap();
+    symlink("1", &one).unwrap();
+    swept(1, "nor what a version is");
+    fs::remove_file(&one).unwrap();
+    symlink("nowhere", &one).unwrap();
+    swept(1, "a version's folder is away");
+    fs::remove_file(&one).unwrap();
+    fs::rename(late.join(".one"), &away).unwrap();
+    symlink(&away, &one).unwrap();
+    swept(0, "one that is used by nobody here, and may be by others");
+    fs::remove_file(&one).unwrap();
+    fs::rename(&away, &one).unwrap();
+    // What is in nobody's way: a link to a file, a folder that is no version, a file beside the models.
+    symlink("1/model.onnx", late.join("6")).unwrap();
+    fs::create_dir(late.join("lost+found")).unwrap();
+    fs::write(folder.0.join("models/README"), b"").unwrap();
+    swept(0, "all is seen, and it is used");
+    models.remove("late", "1").unwrap();
+    swept(1, "a link leads to what is gone now");
+    fs::remove_file(late.join("6")).unwrap();
+    assert_eq!(models.sweep().unwrap().data, 1);
+}
+
 /// What is there is what was there before, or what was asked for, whichever step fails.
 #[test]
 fn whatever_step_fails_nothing_is_half_there() {
