@@ -285,9 +285,19 @@ impl Files {
 
     /// A folder, and those above it.
     pub(crate) fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.made_folder(path, true)
+    }
+
+    /// A new folder in one that is there.
+    #[cfg(feature = "repository")]
+    pub(crate) fn create_one_folder(&self, path: &Path) -> io::Result<()> {
+        self.made_folder(path, false)
+    }
+
+    fn made_folder(&self, path: &Path, with_those_above: bool) -> io::Result<()> {
         self.step()?;
         let mut builder = DirBuilder::new();
-        builder.recursive(true);
+        builder.recursive(with_those_above);
         #[cfg(unix)]
         if !self.shared {
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -115,21 +115,23 @@ impl Repository {
         // Until the manifest that refers to it can be seen.
         let _data = if data.is_empty() { None } else { Some(self.hold_data()?) };
         let made_folder = !folder.exists();
-        let aside = folder.join(format!("{ASIDE}{}", unique()?));
+        let unmade = |error| {
+            if made_folder {
+                let _ = fs::remove_dir(&folder);
+            }
+            error
+        };
         let made = self.make_folder(&folder);
-        let filled = made.and_then(|()| self.fill(&aside, &mut manifest, files, data));
-        let published = filled.and_then(|held| {
+        let held = made.and_then(|()| self.hold_aside(&folder, |lock| lock.lock()));
+        let (aside, held) = held.map_err(unmade)?;
+        let filled = self.fill(&aside, &mut manifest, files, data);
+        let published = filled.and_then(|()| {
             let placed = self.place(&aside, &target);
             drop(held);
             if placed? { Ok(()) } else { Err(exists()) }
         });
         let _ = fs::remove_dir_all(&aside);
-        if let Err(error) = published {
-            if made_folder {
-                let _ = fs::remove_dir(&folder);
-            }
-            return Err(error);
-        }
+        published.map_err(unmade)?;
         let tags = manifest.tags.clone();
         let entry = Entry::new(model, id, target, Some(manifest));
         self.finish(&entry, &aside, &tags)?;
@@ -194,21 +196,41 @@ impl Repository {
         finished
     }
 
-    /// Fills the folder aside. It is locked as long as the lock is held, so that a sweep lets it be.
+    /// A folder aside, which a sweep lets be as long as the lock is held.
+    fn hold_aside(
+        &self,
+        folder: &Path,
+        mut wait: impl FnMut(&File) -> io::Result<()>,
+    ) -> Result<(PathBuf, File), RepositoryError> {
+        for _ in 0..TRIES {
+            let aside = folder.join(format!("{ASIDE}{}", unique()?));
+            self.files.create_one_folder(&aside).map_err(RepositoryError::disk("making", &aside))?;
+            let path = aside.join(LOCK);
+            let held = make_lock(&path).and_then(|lock| wait(&lock).map(|()| lock));
+            match held.map_err(RepositoryError::disk("locking", &path)) {
+                // A sweep may have found it before it was locked, and removed it with all that it is a name of.
+                Ok(lock) if is_named(&lock, &path) => return Ok((aside, lock)),
+                held => {
+                    let _ = fs::remove_dir_all(&aside);
+                    held?;
+                }
+            }
+        }
+        let error = io::Error::other("sweeps remove each folder before it is locked: publish once none runs");
+        Err(RepositoryError::disk("locking a folder in", folder)(error))
+    }
+
+    /// Fills the folder aside that is held.
     fn fill(
         &self,
         aside: &Path,
         manifest: &mut Manifest,
         files: Vec<(String, Content)>,
         data: Vec<(DataSet, PathBuf)>,
-    ) -> Result<File, RepositoryError> {
+    ) -> Result<(), RepositoryError> {
         let whole = aside.join(WHOLE);
-        self.files.create_folder(aside).map_err(RepositoryError::disk("making", aside))?;
-        let lock = aside.join(LOCK);
-        let lock = make_lock(&lock)
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(RepositoryError::disk("locking", &lock))?;
-        self.files.create_folder(&whole).map_err(RepositoryError::disk("making", &whole))?;
+        // Not the folder above it: that is there, or it is nobody's any more.
+        self.files.create_one_folder(&whole).map_err(RepositoryError::disk("making", &whole))?;
         manifest.files.clear();
         for (path, source) in files {
             let to = whole.join(name::file(&path)?);
@@ -252,8 +274,7 @@ impl Repository {
         // A version is published once: what nobody could read would stay so.
         Manifest::parse(&bytes).map_err(wrong)?;
         self.write(&path, &bytes)?;
-        self.sync_all(whole)?;
-        Ok(lock)
+        self.sync_all(whole)
     }
 
     /// Makes the names in a folder last, and those in the folders below it.
@@ -423,6 +444,24 @@ const DATA_LOCK: &str = ".data.lock";
 /// Held by the publisher.
 pub(super) const LOCK: &str = "lock";
 
+/// How many folders aside are made before a publisher gives up that finds each of them swept.
+const TRIES: usize = 8;
+
+/// Whether a lock still goes by its name.
+pub(super) fn is_named(lock: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let of = |metadata: io::Result<fs::Metadata>| metadata.ok().map(|found| (found.dev(), found.ino()));
+        of(lock.metadata()).is_some_and(|held| of(fs::symlink_metadata(path)) == Some(held))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = lock;
+        fs::symlink_metadata(path).is_ok()
+    }
+}
+
 /// What lies by a name, or what a link of that name leads to.
 enum Kind {
     Folder,
@@ -463,5 +502,46 @@ fn works(lock: io::Result<File>) -> Works {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Works::NoLock,
         Err(_) => Works::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a publisher went on in a folder that nobody kept a sweep from, and another sweep removed it under its hands. Cause: a sweep that
+    /// came between the making of its lock and the locking removed the folder, and it was made again with what was put into it, without a
+    /// lock. Fix: a lock counts only while it goes by its name, another folder is taken otherwise, and none is made with what lies in it.
+    #[test]
+    fn a_folder_that_was_swept_before_it_was_locked_is_not_published_from() {
+        let root = std::env::temp_dir().join(format!("switchback-swept-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let models = Repository::create(&root).unwrap();
+        let folder = root.join("late");
+        models.make_folder(&folder).unwrap();
+        let mut sweeps = 0;
+        let (aside, lock) = models
+            .hold_aside(&folder, |lock| {
+                if sweeps < 2 {
+                    sweeps += 1;
+                    assert_eq!(models.sweep().unwrap().asides, 1);
+                }
+                lock.lock()
+            })
+            .unwrap();
+        assert_eq!(sweeps, 2);
+        assert!(is_named(&lock, &aside.join(LOCK)));
+        assert_eq!(models.sweep().unwrap().asides, 0, "it is held");
+        assert_eq!(names(&folder).unwrap().len(), 1, "nothing else was left");
+        drop(lock);
+        assert_eq!(models.sweep().unwrap().asides, 1);
+        // What lies in one that is gone does not bring it back.
+        let mut manifest = Manifest::new("late", "1", crate::Timestamp::from_unix_seconds(1));
+        models.fill(&aside, &mut manifest, Vec::new(), Vec::new()).unwrap_err();
+        assert!(!aside.exists());
+        // Where each is swept it is an error, and no endless loop.
+        let refused = models.hold_aside(&folder, |_| models.sweep().map(drop).map_err(io::Error::other));
+        assert!(refused.unwrap_err().to_string().contains("publish once none runs"));
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use crate::base::text::{digest, hex};
 use crate::repository::error::{RepositoryError, VersionFileError};
 use crate::repository::manifest::{FILE, ListedFile, MANIFEST_MAX, Manifest, SIGNATURE, SIGNATURE_MAX};
 use crate::repository::name;
-use crate::repository::publish::{LOCK, WHOLE};
+use crate::repository::publish::{LOCK, WHOLE, is_named};
 use crate::repository::store::{ASIDE, Entry, Repository, TAGS, TAGS_MAX, unique};
 use crate::repository::verify::compare_size;
 use crate::version::id::VersionId;
@@ -438,21 +438,6 @@ impl Repository {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.map_err(RepositoryError::disk("removing", path)),
         }
-    }
-}
-
-/// Whether a lock still goes by its name.
-fn is_named(lock: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let of = |metadata: io::Result<fs::Metadata>| metadata.ok().map(|found| (found.dev(), found.ino()));
-        of(lock.metadata()).is_some_and(|held| of(fs::symlink_metadata(path)) == Some(held))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = lock;
-        fs::symlink_metadata(path).is_ok()
     }
 }
 
