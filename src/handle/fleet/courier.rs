@@ -215,9 +215,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let timing = agent.member.following.timing();
         let close_after = Duration::from_millis(timing.close_after);
         agent.courier.next = now.plus(Duration::from_millis(timing.row));
-        let taken = agent.take_mail(fleet.mail.own, now, close_after / 2);
         self.take_over_late(fleet, agent);
-        self.join_mail(fleet, taken);
+        // Others bring outcomes for what it has claimed as soon as it has, and what was left is needed to join them. They take a mailbox
+        // that is not emptied for that of a process that is gone, so it does not wait for ever.
+        if !agent.waits_for_what_it_claimed(now, close_after / 2) {
+            let taken = agent.take_mail(fleet.mail.own, now, close_after / 2);
+            self.join_mail(fleet, taken);
+        }
         // Whoever lowers something waits for whoever asks the store.
         let urgent = || !fleet.demands.lock().is_empty();
         let here = agent.send_mail(&fleet.mail, (now, close_after), MAILBOXES, urgent);

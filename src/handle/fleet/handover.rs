@@ -132,29 +132,25 @@ impl Agent {
         if let Some((process, handover, tag)) = open {
             self.courier.seen.remove(&process);
             if self.claim(own, &handover, tag, now) {
-                self.take(&handover);
+                self.take(&handover, now);
             }
         }
     }
 
     /// What was left is this process's to read and to join, once.
-    fn take(&mut self, handover: &Arc<Handover>) {
-        self.courier.doubted.remove(&handover.process);
+    fn take(&mut self, handover: &Arc<Handover>, now: Timestamp) {
+        let since = self.courier.doubted.remove(&handover.process).unwrap_or(now);
         self.courier.held = self.courier.held.saturating_add(handover.lives);
-        self.courier.claimed.push(Arc::clone(handover));
+        self.courier.claimed.push((Arc::clone(handover), since));
     }
 
-    /// Takes what a claim that was answered by nobody has made this process's meanwhile; whether there was any.
-    fn take_doubted(&mut self, own: Hex) -> bool {
-        let mut any = false;
-        for process in self.courier.doubted.clone() {
+    /// Takes what a claim that was answered by nobody has made this process's meanwhile.
+    fn take_doubted(&mut self, own: Hex, now: Timestamp) {
+        for process in self.courier.doubted.keys().copied().collect::<Vec<_>>() {
             let get = Act::Get { key: self.layout.handover(process), kind: Kind::Handover, known: None };
             match self.perform(&get) {
                 Reply::Value { value: Value::Handover(handover), .. } => match handover.heir {
-                    Some(heir) if heir == own => {
-                        self.take(&handover);
-                        any = true;
-                    }
+                    Some(heir) if heir == own => self.take(&handover, now),
                     Some(_) => drop(self.courier.doubted.remove(&process)),
                     None => {}
                 },
@@ -162,13 +158,18 @@ impl Agent {
                 _ => {}
             }
         }
-        any
     }
 
     /// Whether this process is the heir, or may be, and has not joined yet what was left.
     pub(super) fn is_about_to_take(&self, process: Hex) -> bool {
         let courier = &self.courier;
-        courier.doubted.contains(&process) || courier.claimed.iter().any(|of| of.process == process)
+        courier.doubted.contains_key(&process) || courier.claimed.iter().any(|(of, _)| of.process == process)
+    }
+
+    /// Whether it is about to take anything, and has been for no longer than that.
+    pub(super) fn waits_for_what_it_claimed(&self, now: Timestamp, patience: Duration) -> bool {
+        let claimed = self.courier.claimed.iter().map(|(_, since)| since);
+        claimed.chain(self.courier.doubted.values()).any(|since| now.since(*since) < patience)
     }
 
     fn listed_handovers(&mut self) -> Option<Vec<(Hex, Listed)>> {
@@ -198,7 +199,7 @@ impl Agent {
                     .any(|_| matches!(self.heir_of(handover.process, now), Heir::Is(heir) if heir == own));
                 if !is_there {
                     // It may arrive yet.
-                    self.courier.doubted.insert(handover.process);
+                    self.courier.doubted.entry(handover.process).or_insert(now);
                 }
                 is_there
             }
@@ -256,18 +257,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.join_claimed(fleet, agent);
     }
 
-    /// Joins what a late claim has made this process's: before what others have brought for it.
+    /// Joins what it has claimed and could not read, and what a late claim has made this process's: before what others have brought for it.
     pub(super) fn take_over_late(&self, fleet: &Membership, agent: &mut Agent) {
-        if agent.take_doubted(fleet.mail.own) {
-            self.join_claimed(fleet, agent);
-        }
+        agent.take_doubted(fleet.mail.own, self.serving.clock.now());
+        self.join_claimed(fleet, agent);
     }
 
     fn join_claimed(&self, fleet: &Membership, agent: &mut Agent) {
         let now = self.serving.clock.now();
-        for handover in std::mem::take(&mut agent.courier.claimed) {
+        for (handover, since) in std::mem::take(&mut agent.courier.claimed) {
             match agent.read_parts(&handover) {
-                None => agent.courier.claimed.push(handover),
+                None => agent.courier.claimed.push((handover, since)),
                 Some(Err(why)) => agent.error = Some(why),
                 Some(Ok(handed)) => {
                     self.control.lock().take_over_from(handed, &self.serving.joins, now);

@@ -14,7 +14,7 @@
 //! A log of all outcomes that one process replays would count them after a process has ended too, but it needs the other half of every
 //! pair in the store as well: a write for each prediction instead of one for some outcomes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -220,10 +220,10 @@ pub(super) struct Courier {
     pub(super) looks: Timestamp,
     /// What they have left, as it was at the last look.
     pub(super) seen: BTreeMap<Hex, Seen>,
-    /// What this process has taken over and not read yet.
-    pub(super) claimed: Vec<Arc<Handover>>,
-    /// Those whose heir it may be: nobody knows whether its claim will arrive.
-    pub(super) doubted: BTreeSet<Hex>,
+    /// What this process has taken over and not read yet, and since when.
+    pub(super) claimed: Vec<(Arc<Handover>, Timestamp)>,
+    /// Those whose heir it may be, since nobody knows whether its claim will arrive; and since when.
+    pub(super) doubted: BTreeMap<Hex, Timestamp>,
     /// Processes whose predictions it has taken over.
     pub(super) held: u32,
 }
