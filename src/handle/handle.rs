@@ -449,8 +449,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Where state (`Builder::state`) is kept, that is written down before the candidates are taken off: the next start, or the
     /// process that looks on, goes on with the rollouts as they were. What happens here afterwards is not written any more.
     ///
-    /// A member of a fleet (`Builder::fleet`) tells the others what it has counted and leaves in the store what outcomes need that come later
-    /// for its predictions: some puts, on the caller's thread, for as long as the store takes for them. Here `feedback` says
+    /// A member of a fleet (`Builder::fleet`) tells the others what it has counted, brings them what waits for them, and leaves in the store what
+    /// outcomes need that come later for its predictions: some puts, on the caller's thread, for as long as the store takes for them. What the
+    /// store refuses is tried again, and more than one letter goes to each of the others, within half of `deadline`. Here `feedback` says
     /// [`Elsewhere`](crate::feedback::FeedbackOutcome::Elsewhere) of all outcomes from then on.
     ///
     /// # Errors
@@ -472,8 +473,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         inner.cancel_load(|_| true);
         // With all that runs, so that the next start goes on with it.
         inner.record_end();
+        let started = inner.serving.clock.reading();
+        let spent = || Duration::from_nanos(inner.serving.clock.reading().nanos_since(started));
         #[cfg(feature = "fleet")]
-        inner.leave_fleet();
+        inner.leave_fleet(deadline / 2);
+        // The threads have half of it, whatever the store has taken.
+        let end = deadline.max(spent() + deadline / 2);
         self.change(|control| {
             let now = inner.serving.clock.now();
             let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
@@ -484,11 +489,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 }
             }
         });
-        let started = inner.serving.clock.reading();
-        let left = || {
-            let spent = Duration::from_nanos(inner.serving.clock.reading().nanos_since(started));
-            deadline.saturating_sub(spent)
-        };
+        let left = || end.saturating_sub(spent());
         while !left().is_zero() && inner.serving.run_shadow(1) > 0 {}
         let ended = self.threads.stop(left());
         inner.tick();

@@ -242,12 +242,44 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// The last letters go out, and nobody writes to this process any more.
-    pub(super) fn close_mailbox(&self, fleet: &Membership, agent: &mut Agent) {
+    /// Sends what waits, in rounds, for as long as it gets less and there is time; once in any case. What is left then is given up and counted.
+    fn send_the_rest(
+        &self,
+        fleet: &Membership,
+        agent: &mut Agent,
+        (now, gone_after): (Timestamp, Duration),
+        patience: Duration,
+    ) {
+        let (clock, mail) = (&self.serving.clock, &fleet.mail);
+        let began = clock.reading();
+        let is_late = || Duration::from_nanos(clock.reading().nanos_since(began)) >= patience;
+        let mut in_vain = 0;
+        for round in 0.. {
+            let before = mail.waits();
+            if before == 0 || round > 0 && is_late() {
+                break;
+            }
+            let here = agent.send_mail(mail, (now, gone_after), CLOSING, || round > 0 && is_late());
+            self.join_mail(fleet, here);
+            in_vain = if mail.waits() < before { 0 } else { in_vain + 1 };
+            // All of them have had their turn, and none of them takes anything.
+            let processes = mail.processes().len() + agent.courier.sent.len();
+            if in_vain >= TRIES.max(processes.div_ceil(CLOSING)) {
+                break;
+            }
+        }
+        agent.courier.sent.clear();
+        mail.give_all_up();
+    }
+
+    /// What waits goes out, as far as there is time, and nobody writes to this process any more.
+    pub(super) fn close_mailbox(&self, fleet: &Membership, agent: &mut Agent, patience: Duration) {
         let (now, own) = (self.serving.clock.now(), fleet.mail.own);
         let gone_after = Duration::from_millis(agent.member.following.timing().close_after);
-        let here = agent.send_mail(&fleet.mail, (now, gone_after), CLOSING, || false);
-        self.join_mail(fleet, here);
+        // Who tells an outcome from here on is told that it does not get there.
+        fleet.mail.close();
+        self.send_the_rest(fleet, agent, (now, gone_after), patience);
+        self.take_over_late(fleet, agent);
         for _ in 0..TRIES {
             self.join_mail(fleet, agent.take_mail(own, now, gone_after));
             let Some((tag, _)) = agent.courier.emptied.take() else { return };

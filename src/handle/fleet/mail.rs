@@ -148,9 +148,22 @@ impl Mail {
         Vec::new()
     }
 
-    /// Nothing is carried from here on.
+    /// Nothing is taken to be carried from here on.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
+    }
+
+    /// How many bytes wait, those that are under way too.
+    pub(super) fn waits(&self) -> usize {
+        self.waiting.lock().bytes
+    }
+
+    /// What waits still is given up, with what may have arrived or not.
+    pub(super) fn give_all_up(&self) {
+        let waiting = &mut *self.waiting.lock();
+        let left: usize = std::mem::take(&mut waiting.outcomes).values().map(VecDeque::len).sum();
+        waiting.counts.unclaimed += left as u64 + std::mem::take(&mut waiting.under_way);
+        waiting.bytes = 0;
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -624,11 +624,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         Ok(())
     }
 
-    /// Says goodbye, as far as the store can be asked.
-    pub(crate) fn leave_fleet(&self) {
+    /// Says goodbye, as far as the store can be asked. What did not get there is tried again within so long.
+    pub(crate) fn leave_fleet(&self, patience: Duration) {
         let Some(fleet) = &self.fleet else { return };
         let agent = &mut *fleet.agent.lock();
-        self.close_mailbox(fleet, agent);
+        self.close_mailbox(fleet, agent, patience / 2);
         let handed = self.hand_over(fleet);
         self.tell_counts(agent);
         self.press(fleet, agent);

@@ -739,3 +739,40 @@ fn an_heir_that_cannot_read_what_was_left_comes_to_its_own_outcomes_before_they_
     let unclaimed = world.sum(|member| member.fleet().unwrap().outcomes_unclaimed);
     assert_eq!((world.members[0].status().feedback.counted, unclaimed), (1, 0));
 }
+
+/// Bug: a process that ended dropped outcomes to which it had answered `Forwarded`. Cause: it wrote one letter to each of sixteen processes at
+/// most, and what waited beyond that was forgotten. Fix: it goes on while it gets less and there is time, and counts what is left.
+#[test]
+fn a_process_that_ends_brings_what_waits_or_counts_it() {
+    let told = |world: &World, ids: &[PredictionId]| {
+        ids.iter().for_each(|id| {
+            assert_eq!(world.members[0].feedback(*id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+        });
+    };
+    let end = |mut world: World, deadline: Duration| {
+        let ended = world.members.remove(0);
+        ended.close(deadline).unwrap();
+        world.steps(12, 0);
+        let fleet = ended.fleet().unwrap();
+        assert_eq!(fleet.outcomes_waiting, 0);
+        (world.sum(|member| member.status().feedback.counted), fleet.outcomes_unclaimed)
+    };
+    // Several letters to one process, where there is time and where there is none.
+    for (deadline, all) in [(5, true), (0, false)] {
+        let world = World::new(2);
+        told(&world, &predicted(&world, 1, 600));
+        let (counted, unclaimed) = end(world, Duration::from_secs(deadline));
+        assert_eq!((counted + unclaimed, counted == 600), (600, all), "{counted} {unclaimed}");
+        assert!(counted > 100, "{counted}");
+    }
+    // More of them than the mailbox of their process has room for.
+    let world = World::new(2);
+    told(&world, &predicted(&world, 1, 6_000));
+    let (counted, unclaimed) = end(world, Duration::from_secs(5));
+    assert_eq!(counted + unclaimed, 6_000);
+    assert!((500..4_000).contains(&counted), "{counted}");
+    // Many processes.
+    let world = World::new(20);
+    (1..20).for_each(|place| told(&world, &predicted(&world, place, 1)));
+    assert_eq!(end(world, Duration::from_secs(5)), (19, 0));
+}
