@@ -45,6 +45,9 @@ use crate::version::prepare::StageError;
 /// When a version that could not be opened is tried again: it may not have been copied yet.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often the store is asked in one step: one that always has more to say keeps nothing else waiting for ever.
+const REQUESTS_MAX: usize = 1_024;
+
 /// Bytes of a row that say which versions could not be opened, and why.
 const FAILED_MAX: usize = 16 << 10;
 
@@ -235,9 +238,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let agent = &mut *fleet.agent.lock();
         self.tell_counts(agent);
         self.press(fleet, agent);
-        self.ask(agent);
-        self.take_opened(fleet, agent);
-        self.make_true(fleet, agent);
+        let poll = Duration::from_millis(agent.member.following.timing().poll);
+        let (until, mut most) = (self.serving.clock.now().plus(poll / 2), REQUESTS_MAX);
+        loop {
+            let goes_on = self.ask(fleet, agent, until, &mut most);
+            self.take_opened(fleet, agent);
+            self.make_true(fleet, agent);
+            if !goes_on {
+                break;
+            }
+            self.press(fleet, agent);
+        }
         self.open_what_is_missing(agent, open);
         // What was opened at once.
         if self.take_opened(fleet, agent) {
@@ -312,12 +323,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .collect();
     }
 
-    /// Asks the store for all that is due.
-    fn ask(&self, agent: &mut Agent) {
+    /// Asks the store for what is due, until then; whether there may be more, since what has come in is to be agreed on, or made true, first. Each
+    /// lane goes on where it was: whoever judges may have hundreds of rows to read, from a store that is slow.
+    fn ask(&self, fleet: &Membership, agent: &mut Agent, until: Timestamp, most: &mut usize) -> bool {
         let clock = &self.serving.clock;
-        // Each lane asks a few times; a store that always has more to say does not keep the others waiting for ever.
-        for _ in 0..1_024 {
+        let print = |agent: &Agent| agent.head().map(|applied| applied.written.print);
+        let (head, demands) = (print(agent), fleet.demands.lock().clone());
+        while *most > 0 {
             let Some((lane, act)) = agent.member.due(clock.now()) else { break };
+            *most -= 1;
             let reads_head = matches!(&act, Act::Get { kind: Kind::Head, .. });
             let reply = agent.perform(&act);
             if reads_head && matches!(reply, Reply::Same | Reply::Value { .. }) {
@@ -330,7 +344,20 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if let Some(why) = agent.member.judge.refused.take() {
                 agent.error = Some(format!("what was judged cannot be agreed on: {why}"));
             }
+            if clock.now() >= until {
+                break;
+            }
+            if print(agent) != head || *fleet.demands.lock() != demands {
+                return true;
+            }
         }
+        false
+    }
+
+    /// Asks the store for all that is due.
+    fn ask_all(&self, fleet: &Membership, agent: &mut Agent) {
+        let (until, mut most) = (Timestamp::from_unix_nanos(u64::MAX), REQUESTS_MAX);
+        while self.ask(fleet, agent, until, &mut most) {}
     }
 
     /// Takes over versions that were opened aside; whether there were any.
@@ -616,7 +643,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         self.make_true(fleet, agent);
         self.tell_counts(agent);
-        self.ask(agent);
+        self.ask_all(fleet, agent);
         self.tell_state(agent);
         // Its mailbox is there before anybody has one of its predictions.
         self.carry_mail(fleet, agent);
@@ -633,7 +660,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.tell_counts(agent);
         self.press(fleet, agent);
         agent.member.leave();
-        self.ask(agent);
+        self.ask_all(fleet, agent);
         // After the last row: what it counts is in the bits, and is not counted by an heir.
         if agent.state == FleetState::Following {
             self.leave_handover(fleet, agent, handed);

@@ -406,6 +406,139 @@ fn a_rollback_holds_whatever_another_decides_in_the_same_moment() {
     assert_eq!(world.phases("v2"), [None, None]);
 }
 
+/// A store in memory that tells what was asked of it, within the call.
+struct Watched {
+    store: Arc<InMemory>,
+    watch: Mutex<Option<Watch>>,
+}
+
+type Watch = Box<dyn FnMut(&str) + Send>;
+
+/// The same with how many rows were read until then.
+type Within = Box<dyn FnMut(usize, &str) + Send>;
+
+impl Watched {
+    /// Takes the watch out of its place, since what it does may ask the store.
+    fn asked(&self, what: &str, key: &Key) {
+        let watch = self.watch.lock().unwrap().take();
+        if let Some(mut watch) = watch {
+            watch(&format!("{what} {key}"));
+            self.watch.lock().unwrap().get_or_insert(watch);
+        }
+    }
+}
+
+impl Store for Watched {
+    fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+        self.asked("get", key);
+        self.store.get(key, known)
+    }
+    fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+        self.asked("put", key);
+        self.store.put(key, value, over)
+    }
+    fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+        self.store.list(under, after)
+    }
+    fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        self.store.remove(key, that)
+    }
+}
+
+/// Bug: in the process that judges nothing that others had decided was made true, and nothing that was lowered there was told to others, before it
+/// had read the rows of all, up to a thousand requests later. Cause: all that was due was asked for first. Fix: a step goes on asking only until
+/// something comes in that goes before, and for half the time between two looks at most; whoever judges goes on with the next row after.
+#[test]
+fn whoever_judges_reads_rows_between_what_is_to_be_made_true() {
+    let mut world = World::new(0);
+    let watched = Arc::new(Watched { store: Arc::clone(&world.store), watch: Mutex::default() });
+    let fleet = Fleet::on(Arc::clone(&watched)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+    world.join_as(|builder| builder.fleet(fleet.seed(99)));
+    world.steps(20, 0);
+    (0..10).for_each(|_| world.join());
+    world.steps(20, 0);
+    let (judge, other, clock) = (world.members[0].clone(), world.members[5].clone(), world.clock.clone());
+    assert!(judge.fleet().unwrap().judges);
+    let is_row = |asked: &str| asked.starts_with("get ") && asked.contains("/rows/");
+    // Steps until it has read rows, each of which takes so long.
+    let watch = |world: &mut World, mut within: Within| {
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&seen);
+        *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
+            told.lock().unwrap().push(asked.to_owned());
+            let rows = told.lock().unwrap().iter().filter(|asked| is_row(asked)).count();
+            within(rows, asked);
+        }));
+        for _ in 0..100 {
+            world.step(0);
+            if seen.lock().unwrap().iter().filter(|asked| is_row(asked)).count() > 2 {
+                break;
+            }
+        }
+        *watched.watch.lock().unwrap() = None;
+        std::mem::take(&mut *seen.lock().unwrap())
+    };
+
+    // What another has decided is true before the next row is read, once it is known.
+    staged(&world.members[1], "v2").canary(0.5).unwrap();
+    world.steps(3, 0);
+    assert_eq!(judge.rollout("v2").map(|rollout| rollout.phase()), Some(Phase::Canary));
+    let (here, turned) = (judge.clone(), clock.clone());
+    let runs: Arc<Mutex<Vec<(usize, bool)>>> = Arc::default();
+    let told = Arc::clone(&runs);
+    watch(
+        &mut world,
+        Box::new(move |rows, asked| {
+            if is_row(asked) {
+                told.lock().unwrap().push((rows, here.rollout("v2").is_some()));
+                if rows == 1 {
+                    let _ = other.rollback("complaints");
+                    turned.advance(Duration::from_millis(1_250));
+                }
+            }
+        }),
+    );
+    let runs = std::mem::take(&mut *runs.lock().unwrap());
+    assert!(runs.len() > 2 && runs[0].1 && runs[1..].iter().all(|(_, runs)| !runs), "{runs:?}");
+
+    // What is taken off here is told to the others before the next row is read.
+    staged(&world.members[1], "v3").canary(0.5).unwrap();
+    world.steps(3, 0);
+    let here = judge.clone();
+    let seen = watch(
+        &mut world,
+        Box::new(move |rows, asked| {
+            if rows == 1 && is_row(asked) {
+                let _ = here.rollback("complaints");
+            }
+        }),
+    );
+    let first = seen.iter().position(|asked| is_row(asked)).unwrap();
+    let put = seen.iter().position(|asked| asked.starts_with("put ") && asked.ends_with("/head")).unwrap();
+    assert!(seen[first + 1..put].iter().all(|asked| !is_row(asked)), "{seen:?}");
+
+    // One step takes no longer than half of the time between two looks and one request, and it judges all the same.
+    let merged = || judge.fleet().unwrap().merged;
+    let (before, most) = (merged(), Arc::new(AtomicU64::default()));
+    let (within, turned) = (Arc::new(AtomicU64::default()), clock.clone());
+    let counts = Arc::clone(&within);
+    *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
+        if is_row(asked) {
+            turned.advance(Duration::from_millis(200));
+            counts.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    for _ in 0..100 {
+        world.members[0].tick();
+        most.fetch_max(within.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        world.members[1..].iter().for_each(|member| member.tick());
+        clock.advance(Duration::from_millis(100));
+    }
+    *watched.watch.lock().unwrap() = None;
+    assert_eq!(most.load(Ordering::Relaxed), 3);
+    assert!(merged() > before + 2, "{} of {before}", merged());
+}
+
 #[test]
 fn a_freeze_of_one_holds_for_all_until_one_ends_it() {
     let mut world = World::new(2);
