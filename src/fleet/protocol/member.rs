@@ -154,7 +154,12 @@ impl<C: Counts> Member<C> {
         self.publish.leave();
     }
 
-    #[cfg(feature = "testing")]
+    /// What was refused of the row is due again now.
+    pub(crate) fn try_again(&mut self, now: Timestamp) {
+        self.publish.try_again(now);
+    }
+
+    /// Whether the goodbye is in the store.
     pub(crate) fn has_left(&self) -> bool {
         self.publish.left
     }

@@ -111,6 +111,11 @@ impl<C: Counts> Publish<C> {
         self.leaving = true;
     }
 
+    /// What was refused is due again now.
+    pub(crate) fn try_again(&mut self, now: Timestamp) {
+        self.retry = now;
+    }
+
     #[cfg(test)]
     pub(crate) fn counted(&self, attempt: u32) -> C {
         self.have.since(attempt, 0)

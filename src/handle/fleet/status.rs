@@ -46,7 +46,8 @@ pub struct FleetStatus {
     pub outcomes_waiting: u64,
     /// Outcomes of this process's predictions that came back to others and were brought here.
     pub outcomes_received: u64,
-    /// Outcomes that were forwarded and given up, because the process that made the prediction was killed or does not reach the store.
+    /// Outcomes that were forwarded and given up, because the process that made the prediction was killed or does not reach the store, or because
+    /// this one has ended before it could bring them.
     pub outcomes_unclaimed: u64,
     /// Processes that have ended, whose outcomes are joined here: this one has taken over what they left.
     #[serde(default)]

@@ -48,6 +48,12 @@ const TRIED_AGAIN: Duration = Duration::from_secs(30);
 /// How often the store is asked in one step: one that always has more to say keeps nothing else waiting for ever.
 const REQUESTS_MAX: usize = 1_024;
 
+/// How often a last row that was refused is put again at once.
+const GOODBYES: usize = 3;
+
+/// The longest rest between two tries after that: a bucket may take one put of a key in a second.
+const REST_MAX: Duration = Duration::from_secs(1);
+
 /// Bytes of a row that say which versions could not be opened, and why.
 const FAILED_MAX: usize = 16 << 10;
 
@@ -660,10 +666,34 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.tell_counts(agent);
         self.press(fleet, agent);
         agent.member.leave();
-        self.ask_all(fleet, agent);
+        self.say_goodbye(fleet, agent, patience);
         // After the last row: what it counts is in the bits, and is not counted by an heir.
-        if agent.state == FleetState::Following {
+        if agent.state == FleetState::Following && agent.member.has_left() {
             self.leave_handover(fleet, agent, handed);
+        }
+    }
+
+    /// Writes the last row, and tries again what the store refused: at once where it answers at once, and then now and then for as long as there is
+    /// time. A process that ends without it looks like one that was killed.
+    fn say_goodbye(&self, fleet: &Membership, agent: &mut Agent, patience: Duration) {
+        let clock = &self.serving.clock;
+        let (began, mut rested, mut rest) = (clock.reading(), Duration::ZERO, REST);
+        for tried in 1.. {
+            self.ask_all(fleet, agent);
+            if agent.member.has_left() || agent.head().is_none() {
+                return;
+            }
+            // A clock that is turned by hand may stand still meanwhile.
+            let spent = Duration::from_nanos(clock.reading().nanos_since(began)).max(rested);
+            if tried >= GOODBYES || spent >= REST {
+                if spent + rest > patience {
+                    return;
+                }
+                std::thread::park_timeout(rest);
+                rested += rest;
+                rest = (rest * 2).min(REST_MAX);
+            }
+            agent.member.try_again(clock.now());
         }
     }
 }
