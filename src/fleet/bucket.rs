@@ -44,7 +44,7 @@ const PROBED: &str = "probe";
 /// # Is the server fit?
 ///
 /// Amazon's, Google's and Azure's promise what a fleet needs, in one region. Of others many say that they do. So nothing is
-/// put before a [probe](Self::probe) has passed: eighteen requests, once for each value of this type. A server that ignores conditions is
+/// put before a [probe](Self::probe) has passed: nineteen requests, once for each value of this type. A server that ignores conditions is
 /// refused with [`StoreError::Unfit`]. One that looks at the condition and writes a moment later passes: run `conformance`, of
 /// the feature `testing`, against a server that is not one of the three.
 ///
@@ -365,7 +365,12 @@ impl Store for Objects {
                     if let Ok(key) = Key::new(name)
                         && meta.size > 0
                     {
-                        page.entries.push(Listed { key, tag: tag(meta)?, length: meta.size, at: at(meta) });
+                        page.entries.push(Listed {
+                            key,
+                            tag: listed(meta)?,
+                            length: meta.size,
+                            at: at(meta),
+                        });
                     }
                 }
                 page_token = told.page_token;
@@ -385,6 +390,13 @@ impl Store for Objects {
 fn tag(meta: &ObjectMeta) -> Result<Tag, StoreError> {
     let tag = meta.e_tag.as_deref().ok_or_else(|| StoreError::damaged("the bucket gives no ETag"))?;
     Ok(Tag::new(tag))
+}
+
+/// The tag of an object in a listing. Azure's listings leave out the quotes that belong to an ETag, and that its answers have.
+fn listed(meta: &ObjectMeta) -> Result<Tag, StoreError> {
+    let tag = tag(meta)?;
+    let is_quoted = ["\"", "W/"].iter().any(|begins| tag.as_str().starts_with(begins));
+    Ok(if is_quoted { tag } else { Tag::new(format!("\"{tag}\"")) })
 }
 
 /// In whole seconds, since the answer of a read has no more and a listing may.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use super::key::Key;
-use super::store::{Over, Read, Store, StoreError, Tag};
+use super::store::{Listed, Over, Read, Store, StoreError, Tag};
 use super::unfit::UnfitStoreError;
 use crate::base::clock::Timestamp;
 
 /// Asks a store a dozen questions of one client, with keys under `under`, where nothing may be yet: whether a value is put over
-/// nothing or over its tag and not over anything else, and whether what is read is what was put last.
+/// nothing or over its tag and not over anything else, whether what is read is what was put last, and whether a listing says the same.
 ///
 /// It finds servers that ignore conditions, and folders that are buckets underneath. It does not find one that looks at a
 /// condition and writes a moment later: for that `conformance`, with the feature `testing`, has many clients at once.
@@ -151,10 +151,20 @@ impl<'a> Asking<'a> {
         let fits = matches!(&read, Ok(Read::Value { bytes, .. }) if bytes == b"2");
         self.expect("get of what was replaced", &read, fits, "the newest value");
         self.put("put over the newest tag", &key, b"3", Over::This(&two));
-        if let Some((_, later)) = self.reads("get after three puts", &key, b"3")
-            && earlier.since(later).as_secs() > 10
-        {
-            self.found.push(UnfitStoreError::Clock { earlier, later });
+        if let Some((tag, later)) = self.reads("get after three puts", &key, b"3") {
+            if earlier.since(later).as_secs() > 10 {
+                self.found.push(UnfitStoreError::Clock { earlier, later });
+            }
+            let page = self.store.list(self.under, None);
+            let page = self.told(page);
+            let is_it = |entry: &Listed| (&entry.key, &entry.tag, entry.length) == (&key, &tag, 1);
+            let fits = page.as_ref().is_ok_and(|page| page.entries.iter().any(is_it));
+            self.expect(
+                "list after three puts",
+                &page,
+                fits,
+                &format!("{key} with the tag {tag} and one byte"),
+            );
         }
         if let Some(other) = self.key("one.other") {
             let read = self.get(&other, None);
@@ -192,6 +202,37 @@ mod tests {
         fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
             self.0.remove(key, that)
         }
+    }
+
+    /// Lists tags that no read gives.
+    struct ListsOtherTags(InMemory);
+
+    impl Store for ListsOtherTags {
+        fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+            self.0.get(key, known)
+        }
+        fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+            self.0.put(key, value, over)
+        }
+        fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+            let mut page = self.0.list(under, after)?;
+            page.entries.iter_mut().for_each(|entry| entry.tag = Tag::new(format!("listed-{}", entry.tag)));
+            Ok(page)
+        }
+        fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+            self.0.remove(key, that)
+        }
+    }
+
+    /// Whoever judges would read every row at every look, and nothing that was listed could be removed.
+    #[test]
+    fn a_store_whose_listings_give_other_tags_than_its_reads_is_unfit() {
+        let memory = InMemory::new(Clock::manual(Timestamp::from_unix_seconds(1)));
+        let told = probe(&ListsOtherTags(memory), &Key::new("probe").unwrap()).unwrap_err();
+        assert!(
+            matches!(&told, StoreError::Unfit { found: UnfitStoreError::Answer { asked, .. } } if asked.starts_with("list")),
+            "{told}"
+        );
     }
 
     #[test]
