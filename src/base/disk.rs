@@ -20,7 +20,7 @@ pub(crate) struct NotPlain(pub(crate) &'static str);
 
 impl NotPlain {
     /// Returns what lies there, where that is why a step failed.
-    #[cfg(any(test, feature = "onnx", feature = "repository", feature = "state"))]
+    #[cfg(any(test, feature = "fleet", feature = "onnx", feature = "repository", feature = "state"))]
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
     }

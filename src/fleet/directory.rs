@@ -32,6 +32,9 @@ const ABANDONED: Duration = Duration::from_secs(86_400);
 /// Says that a store was made here. No key begins with a dot.
 const STORE: &str = ".store";
 
+/// The tag in a listing of what cannot be looked at. Those of values begin with a number.
+const UNREADABLE: &str = "unreadable";
+
 /// How many keys a listing gives at once: each costs a look.
 const PAGE: usize = 1_000;
 
@@ -172,14 +175,14 @@ impl Directory {
 
     fn newest(&self, key: &Key) -> Result<Option<Newest>, StoreError> {
         let folder = self.folder(key);
-        let failed = |error| definite(&folder, error);
         for _ in 0..TRIES {
-            let Some(number) = self.highest(&folder).map_err(failed)? else { return Ok(None) };
+            let highest = self.highest(&folder).map_err(|error| self.unread(&folder, &folder, error))?;
+            let Some(number) = highest else { return Ok(None) };
             let path = folder.join(name(number));
             match path.symlink_metadata() {
                 // Sixty-four were put since the listing.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(definite(&path, error)),
+                Err(error) => return Err(self.unread(&folder, &path, error)),
                 Ok(metadata) => match NotPlain::of_type(metadata.file_type()) {
                     Some(other) => return Err(StoreError::damaged(format!("{}: {other}", path.display()))),
                     None => return Ok(Some(Newest { number, path, metadata })),
@@ -187,6 +190,15 @@ impl Directory {
             }
         }
         Err(StoreError::unreachable(format!("{} is replaced faster than it can be read", folder.display())))
+    }
+
+    /// What an error means of a step that only looked at what is in a key's folder: that of one key alone is damaged, and the others can be read.
+    fn unread(&self, folder: &Path, path: &Path, error: io::Error) -> StoreError {
+        if is_of_one_key(&error) && self.is_there().is_ok() && folder.symlink_metadata().is_ok() {
+            StoreError::damaged(format!("{}: {error}", path.display()))
+        } else {
+            definite(path, error)
+        }
     }
 
     /// Puts bytes, none of them where a value is removed, after the newest.
@@ -336,7 +348,7 @@ impl Store for Directory {
                     let (bytes, limit) = (newest.metadata.len(), self.limits().value_bytes);
                     return Err(StoreError::TooLarge { bytes, limit });
                 }
-                Err(error) => return Err(definite(&newest.path, error)),
+                Err(error) => return Err(self.unread(&self.folder(key), &newest.path, error)),
             }
         }
         Err(StoreError::unreachable(format!("{key} is replaced faster than it can be read")))
@@ -361,9 +373,18 @@ impl Store for Directory {
                 page.more = true;
                 break;
             }
-            if let Some(newest) = self.newest(&key)?.filter(|newest| !newest.is_removed()) {
-                let (length, at) = (newest.metadata.len(), at(&newest.metadata));
-                page.entries.push(Listed { key, tag: newest.tag(), length, at });
+            match self.newest(&key) {
+                Ok(Some(newest)) if !newest.is_removed() => {
+                    let (length, at) = (newest.metadata.len(), at(&newest.metadata));
+                    page.entries.push(Listed { key, tag: newest.tag(), length, at });
+                }
+                Ok(_) => {}
+                // Something is there: whoever reads it is told what is wrong with it, and those beside it are listed.
+                Err(StoreError::Damaged { .. }) => {
+                    let at = self.folder(&key).symlink_metadata().as_ref().map(at).unwrap_or_default();
+                    page.entries.push(Listed { key, tag: Tag::new(UNREADABLE), length: 0, at });
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(page)
@@ -410,6 +431,19 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
         let _ = (one, other);
         false
     }
+}
+
+/// Whether an error may be of one folder or file alone: no permission, something else in its place, a disk that has lost it. Not what passes, nor what
+/// the process has run out of.
+fn is_of_one_key(error: &io::Error) -> bool {
+    if NotPlain::of(error).is_some() {
+        return true;
+    }
+    #[cfg(unix)]
+    let is_lost = matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADMSG));
+    #[cfg(not(unix))]
+    let is_lost = false;
+    is_lost || matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotADirectory)
 }
 
 /// An error of a step after which nothing has happened.
@@ -559,6 +593,48 @@ mod tests {
         fs::hard_link(&aside, store.folder(&head()).join(name(2))).unwrap();
         assert!(store.link(&aside, &store.folder(&head()), 2).is_ok());
         assert_eq!(value(&store).0, b"1");
+    }
+
+    /// Bug: one row that could not be looked at ended judging for the whole fleet. Cause: a listing failed with the first key that did, and a read
+    /// of it was told as of a store that is away, for which whoever judges waits. Fix: it is listed, and a read says that it is damaged, so that it is
+    /// set aside like any other that is.
+    #[test]
+    fn one_key_that_cannot_be_looked_at_hides_no_other() {
+        let folder = Folder::new("one");
+        let store = Directory::create(&folder.0).unwrap();
+        let key = |name: &str| Key::new(&format!("h/late/rows/{name}")).unwrap();
+        for name in ["a", "b", "c", "d"] {
+            store.put(&key(name), b"1", Over::Nothing).unwrap();
+        }
+        // A folder in the place of a value, and a file in that of a key's folder.
+        fs::create_dir(store.folder(&key("b")).join(name(2))).unwrap();
+        fs::remove_dir_all(store.folder(&key("c"))).unwrap();
+        fs::write(store.folder(&key("c")), b"somebody else's").unwrap();
+        let page = store.list(&Key::new("h/late/rows").unwrap(), None).unwrap();
+        let listed: Vec<(&str, u64, bool)> = page
+            .entries
+            .iter()
+            .map(|entry| (entry.key.as_str(), entry.length, entry.tag.as_str() == UNREADABLE))
+            .collect();
+        let expected = [("a", 1, false), ("b", 0, true), ("c", 0, true), ("d", 1, false)];
+        let expected = expected.map(|(name, length, is)| (format!("h/late/rows/{name}"), length, is));
+        assert!(
+            listed.iter().copied().eq(expected.iter().map(|(name, l, is)| (name.as_str(), *l, *is))),
+            "{listed:?}"
+        );
+        assert!(page.entries.iter().all(|entry| entry.at > Timestamp::default()));
+        for name in ["b", "c"] {
+            let told = store.get(&key(name), None).unwrap_err();
+            assert!(matches!(told, StoreError::Damaged { .. }), "{told}");
+            assert!(told.to_string().contains(&format!("rows/{name}=")), "{told}");
+            let tag = Tag::new(UNREADABLE);
+            assert!(store.put(&key(name), b"2", Over::This(&tag)).is_err());
+            assert!(store.remove(&key(name), &tag).is_err());
+        }
+        // Where the store itself is away nothing is damaged.
+        fs::remove_file(folder.0.join(STORE)).unwrap();
+        let told = store.get(&key("c"), None).unwrap_err();
+        assert!(!matches!(told, StoreError::Damaged { .. }), "{told}");
     }
 
     #[test]

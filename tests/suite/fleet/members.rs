@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use switchback::events::{Cause, EventKind};
-use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
+use switchback::fleet::{Directory, InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
 use switchback::model::{Identity, ModelError};
 use switchback::operator::Operators;
 use switchback::options::{Fleet, FleetTiming, Retention, Shadowing, Threads};
@@ -18,6 +18,7 @@ use switchback::{
 };
 
 use super::line::{Line, Wire};
+use crate::common::Folder;
 
 type Handle = ModelHandle<f64, f64>;
 
@@ -574,6 +575,28 @@ fn a_goodbye_that_is_refused_is_said_again() {
         let left = world.store.list(&Key::new("switchback/h/late/over").unwrap(), None).unwrap();
         assert_eq!(left.entries.len(), usize::from(leaves), "{refuses} {deadline}");
     }
+}
+
+/// The same of a folder: see `one_key_that_cannot_be_looked_at_hides_no_other` beside the store.
+#[test]
+fn a_row_that_a_folder_cannot_show_is_set_aside_and_judging_goes_on() {
+    let (mut world, folder) = (World::new(0), Folder::new());
+    let store = Arc::new(Directory::create(folder.0.join("store")).unwrap());
+    for seed in 0..2 {
+        let fleet = Fleet::on(Arc::clone(&store)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+        world.join_as(|builder| builder.fleet(fleet.seed(seed)));
+    }
+    world.steps(20, 1);
+    let judge = world.members.iter().position(|member| member.fleet().unwrap().judges).unwrap();
+    let (judge, other) = (world.members[judge].clone(), world.members[1 - judge].clone());
+    let row = format!("store/switchback/h/late/rows/{}=", other.fleet().unwrap().name);
+    // Somebody has made a folder where the next value was to be.
+    std::fs::create_dir(folder.0.join(row).join(format!("{:020}", 1_000))).unwrap();
+    let before = judge.fleet().unwrap();
+    world.steps(20, 1);
+    let after = judge.fleet().unwrap();
+    assert!(after.judges && after.merged > before.merged + 3, "{} of {}", after.merged, before.merged);
+    assert_eq!(after.voids, before.voids + 1);
 }
 
 #[test]
