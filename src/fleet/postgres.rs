@@ -175,24 +175,29 @@ impl Postgres {
         Ok(Self { link: Arc::new(link), ..self })
     }
 
-    /// Makes the table and its sequence, where there are none. Several processes may do so at once. Whoever may not make tables
-    /// opens the store alone.
+    /// Makes the table and its sequence, where a table of that name cannot be seen: in the schema that is named, or in any of the user's search path,
+    /// as whoever reads and writes looks for it. Several processes may do so at once.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, or does not let this user make a table, also where it is there.
+    /// The server cannot be reached, or does not let this user make a table where there is none.
     pub fn create(self) -> Result<Self, StoreError> {
         let table = &self.table;
-        // One after another: two that make the same table at once are in each other's way.
+        // One after another: two that make the same table at once are in each other's way. A table that can be seen is the one that is used.
+        // Where none can, `IF NOT EXISTS` would look into the first schema of the path alone, and make a second fleet there that hides the first.
         let sql = format!(
             "BEGIN; SELECT pg_advisory_xact_lock(7815697);
-             CREATE SEQUENCE IF NOT EXISTS {table}_version;
-             CREATE TABLE IF NOT EXISTS {table} (
-                 key text COLLATE \"C\" PRIMARY KEY,
-                 version bigint NOT NULL,
-                 value bytea NOT NULL,
-                 at timestamptz NOT NULL
-             ); COMMIT"
+             DO $made$ BEGIN
+                 IF to_regclass('{table}') IS NULL THEN
+                     CREATE SEQUENCE IF NOT EXISTS {table}_version;
+                     CREATE TABLE {table} (
+                         key text COLLATE \"C\" PRIMARY KEY,
+                         version bigint NOT NULL,
+                         value bytea NOT NULL,
+                         at timestamptz NOT NULL
+                     );
+                 END IF;
+             END $made$; COMMIT"
         );
         let link = Arc::clone(&self.link);
         let made = self.network.wait(async move {

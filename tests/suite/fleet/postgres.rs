@@ -43,6 +43,34 @@ fn processes_that_make_one_table_at_once_all_have_it() {
     assert_eq!(table("made").list(&head(), None).unwrap().entries.len(), 8);
 }
 
+/// Bug: a user who has a schema of his own made a second fleet, which nobody else was in. Cause: a table that is made without a schema comes into
+/// the first one of the search path, whether or not there is one in another that is seen until then. Fix: it is looked first whether one is seen,
+/// and none is made then; so whoever may make no tables may ask for it too.
+#[test]
+#[ignore = "needs a server: .ci/postgres starts one"]
+fn no_second_table_is_made_where_one_is_seen() {
+    let to = |path: &str, more: &str| {
+        let settings = format!("{} options='-c search_path={path} {more}'", settings());
+        Postgres::open(&settings).unwrap().table("test_seen").unwrap()
+    };
+    let in_schema = |schema: &str| {
+        Postgres::open(&settings()).unwrap().table(&format!("{schema}.test_seen_here")).unwrap()
+    };
+    let first = table("seen");
+    let tag = first.put(&head(), b"1", Over::Nothing).unwrap();
+    // `pg_temp` is a schema of each session's own, into which it may make tables; so it stands for a user's.
+    let second = to("pg_temp,public", "").create().unwrap();
+    assert!(matches!(second.get(&head(), Some(&tag)).unwrap(), Read::Same));
+    second.put(&head(), b"2", Over::This(&tag)).unwrap();
+    // Nothing is made, so nobody has to be allowed to.
+    to("public", "-c default_transaction_read_only=on").create().unwrap();
+    // A schema that is named is looked into alone.
+    let named = in_schema("public").create().unwrap();
+    assert_eq!(named.list(&head(), None).unwrap().entries, []);
+    let refused = in_schema("nowhere").create().unwrap_err();
+    assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+}
+
 #[test]
 #[ignore = "needs a server: .ci/postgres starts one"]
 fn a_key_that_was_removed_and_made_again_has_another_tag() {
