@@ -630,7 +630,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
                     // With a word: that there is no thread is no crash of what is on trial.
                     inner.record_end();
                     #[cfg(feature = "fleet")]
-                    inner.leave_fleet();
+                    inner.leave_fleet(std::time::Duration::ZERO);
                     BuildError::Thread(Arc::new(error))
                 })?
             }

@@ -955,7 +955,8 @@ fn a_quarantine_pauses_plans_that_try_the_same_model_under_another_name() {
 fn a_users_pair_counts_once_through_all_steps() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
-    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most_times_live(1.25));
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most_times_live(1.25));
     let mut chance = Chance(1);
     let mut ask = || {
         for _ in 0..5 {
