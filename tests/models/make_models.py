@@ -64,6 +64,10 @@ def main():
     save("optional_beside", [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Optional", ["x"], ["maybe"])],
          [("x", FLOAT, ["n"])], [beside, ("y", FLOAT, ["n"])])
 
+    # z = x + x, and x itself, which goes out as it came in.
+    save("fed", [helper.make_node("Add", ["x", "x"], ["z"])], [("x", FLOAT, ["n"])],
+         [("z", FLOAT, ["n"]), ("x", FLOAT, ["n"])])
+
     # Dimensions by name, one of them twice.
     save("symbols", [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Shape", ["wide"], ["shape"])],
          [("a", FLOAT, ["n"]), ("b", FLOAT, ["n"]), ("wide", FLOAT, ["n", "m", 2, None])],

@@ -82,7 +82,8 @@ enum Bound {
     /// Not yet: so many runs of the same shapes have been seen.
     After(u32),
     Ready(Box<Places>),
-    /// The shape of an output depends on more than the shapes of the inputs, or an output is no tensor.
+    /// The shape of an output depends on more than the shapes of the inputs, an output is no tensor, or it is one of the inputs:
+    /// ONNX Runtime hands on what was fed, and writes nothing to a place of its own.
     Never,
 }
 
@@ -123,7 +124,10 @@ impl Session {
         } else {
             None
         };
-        let (bound, grown) = (Bound::After(0), Grown::new(shrinks));
+        let is_fed = |name: &str| interface.inputs.iter().any(|input| *input.name == *name);
+        let bound =
+            if interface.asked().any(|port| is_fed(&port.name)) { Bound::Never } else { Bound::After(0) };
+        let grown = Grown::new(shrinks);
         Ok(Self { session, buffers, bound, grown, chosen, is_inside: false })
     }
 
