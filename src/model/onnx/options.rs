@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use ort::ep::ExecutionProviderDispatch;
+use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::file::signature::Signature;
@@ -93,10 +93,11 @@ impl Options {
         }
     }
 
-    /// Whether sessions can be asked to hand back memory: not where the host's own options may have left them without an arena, of
-    /// which ONNX Runtime would then complain at every such run.
+    /// Whether sessions can be asked to hand back memory: not where the host may have left them without an arena, by options of its
+    /// own or by naming the provider that has it. ONNX Runtime would then refuse every such run.
     pub(crate) fn shrinks(&self) -> bool {
-        self.configure.is_none()
+        let names_cpu = self.execution_providers.iter().any(|provider| provider.name() == ep::CPU::NAME);
+        self.configure.is_none() && !names_cpu
     }
 
     /// Refuses outputs that the model does not have, or that cannot be carried.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use switchback::model::Opset;
 use switchback::model::onnx::half::{bf16, f16};
-use switchback::model::onnx::ndarray::{Array1, ArrayD, array, s};
+use switchback::model::onnx::ndarray::{Array1, Array2, ArrayD, array, s};
 use switchback::model::onnx::ort::ep;
 use switchback::model::onnx::{
     Dimension, Element, ElementType, Feed, Kind, Label, OnnxModel, Optimization, Outputs, Pipeline,
@@ -1020,6 +1020,25 @@ fn an_execution_provider_is_part_of_the_identity() {
     let model = open("affine").execution_providers([ep::CPU::default().build()]);
     model.load().unwrap();
     assert_ne!(model.identity(), open("affine").identity());
+}
+
+/// Bug: with `ep::CPU` named, a request far larger than the usual one failed, and so did the one after it. Cause: the provider has
+/// no arena unless it is asked for one, and ONNX Runtime refuses to shrink what is not there. Fix: a session of a host that names
+/// that provider is never asked to shrink.
+#[test]
+fn a_far_larger_request_is_answered_also_where_the_cpu_is_named_as_the_provider() {
+    let arenas = [None, Some(false), Some(true)];
+    for providers in
+        arenas.map(|arena| arena.map(|arena| ep::CPU::default().with_arena_allocator(arena).build()))
+    {
+        let model = open("affine").execution_providers(providers);
+        model.load().unwrap();
+        for rows in [1, 1, 100_000, 1, 1, 100_000, 100_000, 1] {
+            let x = Array2::<f32>::ones((rows, 3));
+            let y = model.predict(&one("x", x)).unwrap();
+            assert_eq!(y.get::<f32>("y"), Some(&ArrayD::from_elem(vec![rows, 1], 6.5)));
+        }
+    }
 }
 
 #[test]
