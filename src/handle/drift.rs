@@ -1,7 +1,5 @@
 //! The handle's knowledge of its data, and the part of a tick that looks at it.
 
-use std::sync::Arc;
-
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::rollout::Rollout;
@@ -54,7 +52,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
     pub fn calibrated(self, calibration: Calibration) -> Self {
         if let Some(drift) = &self.handle.inner.serving.drift {
-            drift.calibrate(self.version, &Arc::new(calibration));
+            drift.calibrate(self.version, calibration);
         }
         self
     }

@@ -33,7 +33,8 @@ impl Truth {
     /// let blocked = Truth::censored(|answer| answer.probability.is_some_and(|p| p >= 0.9));
     /// ```
     ///
-    /// The function is asked once of each answer, on the thread of its request and under no lock; an id says what it said.
+    /// A probability is kept as an `f32`, and shown as the shortest decimal number that gives it: one of 0.9 is 0.9 here, and not
+    /// 0.8999999761581421. The function is asked once of each answer, on the thread of its request and under no lock; an id says what it said.
     pub fn censored(hidden: impl Fn(Censoring) -> bool + Send + Sync + 'static) -> Self {
         Self::Censored(Arc::new(hidden))
     }
@@ -68,7 +69,8 @@ impl fmt::Debug for Truth {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Censoring {
-    /// The probability of yes, of a binary task.
+    /// The probability of yes, of a binary task: the shortest decimal number that the `f32` stands for which is kept of it, so
+    /// that one that was written as a few digits is the same here.
     pub probability: Option<f64>,
     /// The class, of a task of classes.
     pub class: Option<u16>,
@@ -80,13 +82,24 @@ impl Censoring {
     pub(crate) fn of(kept: &Kept) -> Self {
         let mut view = Self { probability: None, class: None, value: None };
         match *kept {
-            Kept::Probability(probability) => view.probability = Some(f64::from(probability)),
+            Kept::Probability(probability) => view.probability = Some(shortest(probability)),
             Kept::Class { class, .. } => view.class = Some(class),
             Kept::Value(value) => view.value = Some(value),
             Kept::Nothing | Kept::Unreadable | Kept::List(_) => {}
         }
         view
     }
+}
+
+/// The number of the fewest decimals that gives this probability, as whoever compares it has written it.
+fn shortest(probability: f32) -> f64 {
+    // A power of ten and a whole number below 2^53 are exact, so their quotient is what reading the digits gives.
+    let of = |power: i32| {
+        let scale = 10_f64.powi(power);
+        (f64::from(probability) * scale).round() / scale
+    };
+    let found = (0..=15).map(of).find(|decimal| (*decimal as f32).to_bits() == probability.to_bits());
+    found.unwrap_or(f64::from(probability))
 }
 
 /// The truth of one prediction, or what it was worth.
@@ -159,5 +172,27 @@ impl Outcome {
 
     fn new(actual: Actual) -> Self {
         Self { actual, known_at: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is printed of an `f32` is the shortest number that gives it.
+    #[test]
+    fn a_probability_is_shown_as_it_would_be_printed() {
+        let tenths = (0..=100_000_u32).map(|n| n as f32 / 100_000.0);
+        let odd = [f32::EPSILON, 1.0 - f32::EPSILON, 0.123_456_79, 1e-9, 2.5e-7, 0.0, 1.0];
+        for probability in tenths.chain(odd) {
+            assert_eq!(
+                shortest(probability),
+                probability.to_string().parse::<f64>().unwrap(),
+                "{probability}"
+            );
+        }
+        for tiny in [f32::MIN_POSITIVE, 1.234_567e-20] {
+            assert_eq!(shortest(tiny), f64::from(tiny));
+        }
     }
 }

@@ -15,7 +15,7 @@ use switchback::options::{Inputs, Shadowing};
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
-    ArgumentError, BuildError, Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, guard,
+    ArgumentError, BuildError, Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, Task, guard,
 };
 
 use crate::common::{Chance, Service, clock, events, says, seconds};
@@ -438,5 +438,31 @@ fn a_change_of_clocks_is_no_drift_and_a_night_at_noon_is_one() {
         // Clocks are not changed by five hours.
         let drifted = pass(24, &|hour| hour + 23 + 5);
         assert!(drifted >= 8, "{season:?}: {drifted}");
+    }
+}
+
+/// Bug: an answer of exactly 0.9 counted as one of the step below 0.9, and as a no at a threshold of 0.9. Cause: what is kept of a
+/// probability is an `f32`, which lies below 0.9, and it was held against steps and a threshold that were not rounded. Fix: they are
+/// rounded alike.
+#[test]
+fn a_score_that_is_a_round_number_is_on_its_own_step_and_a_yes_at_its_own_threshold() {
+    let rows = |score: f64, positive: u32| (0..1_000).map(move |n| (score, n % 10 < positive));
+    let calibration = Calibration::fit(rows(0.3, 4).chain(rows(0.9, 9))).unwrap();
+    let clock = clock();
+    let service = builder(&clock)
+        .task(Task::binary(|probability: &f64| *probability).threshold(0.9).unwrap())
+        .live("v1", says("v1", 0.9))
+        .drift(watched().calibration(calibration.clone()))
+        .build()
+        .unwrap();
+    let rollout = canary(&service, |name| says(name, 0.9)).calibrated(calibration);
+    rollout.canary(0.5).unwrap();
+    window(&service, &clock, &mut Chance(8), |x| x);
+    let versions = service.drift().unwrap().versions;
+    assert_eq!(versions.len(), 2);
+    for version in versions {
+        let quality = version.estimated.unwrap().quality;
+        let (accuracy, precision) = (quality.accuracy.unwrap().value, quality.precision.unwrap().value);
+        assert!((accuracy - 0.9).abs() < 1e-12 && (precision - 0.9).abs() < 1e-12, "{quality:?}");
     }
 }

@@ -98,6 +98,20 @@ impl Calibration {
         self.steps.get(self.place(score)).map(|step| step.probability())
     }
 
+    /// The same, for scores that were rounded to `f32` as a handle keeps them: each is on the step that it was on before. Steps
+    /// that no such score tells apart become one.
+    pub(crate) fn of_rounded(self) -> Self {
+        let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
+        for step in self.steps {
+            let from = f64::from(step.from as f32);
+            match steps.last_mut() {
+                Some(before) if before.from >= from => *before = before.joined(step),
+                _ => steps.push(Step { from, ..step }),
+            }
+        }
+        Self { steps }
+    }
+
     /// Which step a score is on.
     #[inline]
     pub(crate) fn place(&self, score: f64) -> usize {
@@ -223,6 +237,22 @@ mod tests {
             assert!((calibration.probability(score).unwrap() - score).abs() < 0.02);
         }
         assert_eq!(calibration.steps.iter().map(|step| step.rows).sum::<u64>(), 1_000_000);
+    }
+
+    /// `f32` has a number every 6e-8 below 1, none at 0.9 itself, and ends at 3.4e38.
+    #[test]
+    fn scores_that_are_rounded_stay_on_their_steps_and_steps_without_one_are_joined() {
+        let froms = [-1e300, 0.3, 0.9, 0.9 + 1e-12, 0.95, 1e300, 2e300];
+        let steps = froms.into_iter().zip(1..).map(|(from, positive)| Step { from, rows: 10, positive });
+        let rounded = Calibration { steps: steps.collect() }.of_rounded();
+        let of = |score: f64| rounded.probability(f64::from(score as f32)).unwrap();
+        for (score, expected) in
+            [(-7.0, 0.1), (0.3, 0.2), (0.899, 0.2), (0.9, 0.35), (0.95, 0.5), (0.951, 0.5)]
+        {
+            assert_eq!(of(score), expected, "{score}");
+        }
+        assert_eq!(rounded.steps.iter().map(|step| step.rows).sum::<u64>(), 70);
+        assert_eq!(rounded.clone().of_rounded(), rounded);
     }
 
     #[test]

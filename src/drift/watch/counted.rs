@@ -15,7 +15,7 @@ pub(crate) struct Counted {
     pub(crate) inputs: Option<Profile>,
     /// The answers that were given.
     pub(crate) answers: Profile,
-    /// The meaning of the scores, where that is known.
+    /// The meaning of the scores, where that is known: of scores as they are kept.
     pub(crate) estimator: Option<QualityEstimator>,
 }
 
@@ -26,7 +26,10 @@ impl Counted {
         calibration: Option<Arc<Calibration>>,
     ) -> Self {
         let estimator = calibration.and_then(|calibration| match answers.kind {
-            TaskKind::Binary { threshold } => Some(QualityEstimator::of(calibration, threshold)),
+            // What is kept of a probability is an `f32`, and so is what the task holds it against.
+            TaskKind::Binary { threshold } => {
+                Some(QualityEstimator::of(calibration, f64::from(threshold as f32)))
+            }
             _ => None,
         });
         Self {

@@ -23,7 +23,8 @@ use crate::task::kept::Kept;
 use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
 
-/// The calibrations of the versions that are in use, where they are known.
+/// The calibrations of the versions that are in use, where they are known. Of scores as they are kept, rounded to `f32`: held
+/// against the numbers that they were fitted on, 0.9 would lie below 0.9.
 pub(crate) type Calibrations = Vec<(VersionId, Arc<Calibration>)>;
 
 /// Watches the drift of a handle's data.
@@ -67,8 +68,11 @@ impl<I: ?Sized> DriftWatch<I> {
         let answers = Answers::new(kind);
         let reference = features.as_ref().map(|features| &features.reference);
         let windows = Windows::new(&drift, reference, &answers, now);
-        let calibrations: Calibrations =
-            drift.calibration.into_iter().map(|calibration| (live, Arc::new(calibration))).collect();
+        let calibrations: Calibrations = drift
+            .calibration
+            .map(|calibration| (live, Arc::new(calibration.of_rounded())))
+            .into_iter()
+            .collect();
         Some(Self {
             features,
             answers,
@@ -135,10 +139,11 @@ impl<I: ?Sized> DriftWatch<I> {
     }
 
     /// Says what the scores of a version mean, from here on.
-    pub(crate) fn calibrate(&self, version: VersionId, calibration: &Arc<Calibration>) {
+    pub(crate) fn calibrate(&self, version: VersionId, calibration: Calibration) {
+        let calibration = Arc::new(calibration.of_rounded());
         self.calibrations.rcu(|known| {
             let others = known.iter().filter(|(known, _)| *known != version).cloned();
-            others.chain([(version, Arc::clone(calibration))]).collect::<Calibrations>()
+            others.chain([(version, Arc::clone(&calibration))]).collect::<Calibrations>()
         });
     }
 

@@ -394,6 +394,24 @@ fn silence_about_what_was_censored_means_nothing() {
     assert_eq!((figures.censored, figures.outcomes, accuracy(&figures)), (4, 6, Some(1.0)));
 }
 
+/// Bug: an answer of exactly 0.9 was not hidden by `p >= 0.9`, though the host blocked it. Cause: the function was asked with the
+/// `f32` that is kept, which is 0.8999999761581421. Fix: it is asked with the shortest decimal number that the `f32` stands for.
+#[test]
+fn an_answer_that_is_the_limit_itself_is_hidden_as_the_host_hides_it() {
+    for limit in [0.9, 0.7, 0.1, 0.35, 0.001, 1e-9, 0.5, 1.0] {
+        let hidden = Truth::censored(move |answer| answer.probability.is_some_and(|p| p >= limit));
+        let not_hidden = Truth::censored(move |answer| answer.probability.is_some_and(|p| p > limit));
+        for (truth, censored) in [(hidden, 10), (not_hidden, 0)] {
+            let clock = clock();
+            let task = Task::binary(|p: &f64| *p).truth(truth);
+            let service = builder(&clock).task(task).live("v1", says("one", limit)).build().unwrap();
+            ask(&service, 10);
+            service.tick();
+            assert_eq!(total(&service.status(), "v1").censored, censored, "{limit}");
+        }
+    }
+}
+
 /// Invariant 11: with little memory, outcomes are thinned by a hash of the id and never by age. Those that come at once
 /// and those that come at the end are kept at the same rate.
 #[test]
