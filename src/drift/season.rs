@@ -89,6 +89,11 @@ impl Seasons {
         }
     }
 
+    /// The number of the last full hour in which anything came.
+    pub(crate) fn last_number(&self) -> Option<u64> {
+        self.last
+    }
+
     /// The same hours of other days as one, and the last full hour.
     pub(crate) fn last(&self) -> Option<(Profile, &Profile)> {
         let (before, hour) = self.before()?;

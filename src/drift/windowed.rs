@@ -178,6 +178,11 @@ impl WindowedProfile {
         &self.open
     }
 
+    /// The number of the last full hour in which anything came, since the epoch, where a season is kept.
+    pub(crate) fn last_hour(&self) -> Option<u64> {
+        self.seasons.as_ref()?.last_number()
+    }
+
     /// The last full window; nothing before there was one.
     pub fn last(&self) -> Option<&Profile> {
         self.last.as_ref()

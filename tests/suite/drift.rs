@@ -15,7 +15,8 @@ use switchback::options::{Inputs, Shadowing};
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
-    ArgumentError, BuildError, Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, Task, guard,
+    ArgumentError, BuildError, Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, Task, Timestamp,
+    guard,
 };
 
 use crate::common::{Chance, Service, clock, events, says, seconds};
@@ -465,4 +466,92 @@ fn a_score_that_is_a_round_number_is_on_its_own_step_and_a_yes_at_its_own_thresh
         let (accuracy, precision) = (quality.accuracy.unwrap().value, quality.precision.unwrap().value);
         assert!((accuracy - 0.9).abs() < 1e-12 && (precision - 0.9).abs() < 1e-12, "{quality:?}");
     }
+}
+
+/// So many spans of time with 200 requests each.
+fn spans(
+    service: &Service,
+    clock: &Clock,
+    chance: &mut Chance,
+    (span, times): (u64, u32),
+    of: fn(f64) -> f64,
+) {
+    for _ in 0..times {
+        (0..200).for_each(|_| assert!(service.predict(&of(chance.next())).is_ok()));
+        clock.advance(seconds(span));
+        service.tick();
+    }
+}
+
+/// How often a drift from the same hours of other days was told, and that it was over.
+fn seasonal(service: &Service) -> [usize; 2] {
+    let told = events(service, |kind| match kind {
+        EventKind::Drifted { against: Baseline::Season, .. } => Some(false),
+        EventKind::DriftEnded { against: Baseline::Season, .. } => Some(true),
+        _ => None,
+    });
+    [false, true].map(|ended| told.iter().filter(|told| **told == ended).count())
+}
+
+/// Bug: one hour that was unlike those of other days was told as several in a row. Cause: it was looked at again with every window
+/// that closed until the next hour was over. Fix: each hour is looked at once.
+#[test]
+fn an_hour_is_held_against_those_of_other_days_once_however_short_windows_are() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000 / 3_600 * 3_600));
+    let drift = watched().window(WindowSize::Span(seconds(600))).season(Season::HourOfDay);
+    let service = builder(&clock).drift(drift).build().unwrap();
+    let mut chance = Chance(9);
+    let mut hours = |hours: u32, of| {
+        spans(&service, &clock, &mut chance, (600, 6 * hours), of);
+        seasonal(&service)
+    };
+    assert_eq!(hours(25, |x| x), [0, 0]);
+    assert_eq!(hours(1, higher), [0, 0]);
+    assert_eq!(hours(1, |x| x), [0, 0], "one hour is no two in a row");
+    assert_eq!(hours(2, higher), [1, 0]);
+    assert_eq!(hours(2, |x| x), [1, 0], "and two that are steady are no three");
+    assert_eq!(hours(1, |x| x), [1, 1]);
+}
+
+/// Bug: with windows of a day, hours of it that were unlike those of other days were never told. Cause: of all hours the last
+/// alone was looked at, when the window closed. Fix: each is, when it is over.
+#[test]
+fn every_hour_is_held_against_those_of_other_days_however_long_windows_are() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000 / 86_400 * 86_400));
+    let drift = watched().window(WindowSize::Span(seconds(86_400))).season(Season::HourOfDay);
+    let service = builder(&clock).drift(drift).build().unwrap();
+    let mut chance = Chance(10);
+    let mut hours = |hours: u32, of| {
+        spans(&service, &clock, &mut chance, (3_600, hours), of);
+        seasonal(&service)
+    };
+    assert_eq!(hours(30, |x| x), [0, 0]);
+    assert_eq!(hours(2, higher), [1, 0]);
+    assert_eq!(hours(3, |x| x), [1, 1]);
+    assert_eq!(service.drift().unwrap().windows, 1);
+}
+
+/// Bug: one window in which a candidate was unlike live was told as several in a row. Cause: where too little came of either, the
+/// trial goes on with the same window, and what it had shown was looked at again. Fix: what a trial has shown is looked at once.
+#[test]
+fn a_candidates_window_is_looked_at_once_also_where_nothing_comes_after_it() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let says = Arc::clone(&broken);
+    let rollout = canary(&service, |name| {
+        Scripted::new(name, move |x: &f64| if says.load(Ordering::Relaxed) { higher(*x) } else { *x })
+    });
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(11);
+    (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    broken.store(true, Ordering::Relaxed);
+    window(&service, &clock, &mut chance, |x| x);
+    for _ in 0..4 {
+        clock.advance(seconds(60));
+        service.tick();
+    }
+    assert!(drifted(&service).is_empty(), "one window is no two in a row: {:?}", drifted(&service));
+    window(&service, &clock, &mut chance, |x| x);
+    assert_eq!(drifted(&service), [(DriftScope::Candidate, Baseline::Live, Some("v2".into()))]);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Trial {
     scores: Sides<Option<QualityEstimator>>,
     looks: u32,
     pub(crate) seen: Option<Arc<Seen>>,
+    /// What was seen last is of the window that has just been closed.
+    pub(crate) is_new: bool,
 }
 
 /// Of a candidate, and of live over the same time and split.
@@ -72,7 +74,8 @@ pub(crate) enum Fault {
 impl Trial {
     pub(crate) fn new(number: u32, version: VersionId, era: u32) -> Self {
         let (open, scores) = (Sides::default(), Sides::default());
-        Self { number, version, era, open, first: None, moved: false, scores, looks: 0, seen: None }
+        let (first, seen) = (None, None);
+        Self { number, version, era, open, first, moved: false, scores, looks: 0, seen, is_new: false }
     }
 
     /// Drops what was counted before the exposure changed, so that it is not mixed with what comes: in another mixture
@@ -99,6 +102,7 @@ impl Trial {
 
     /// A window is full. One in which too little came goes on.
     pub(crate) fn close(&mut self, options: Options) {
+        self.is_new = false;
         let wanted = options.rows_wanted();
         let rows = |counted: &Option<Counted>| counted.as_ref().map_or(0, Counted::rows);
         if rows(&self.open.candidate).min(rows(&self.open.live)) < wanted {
@@ -128,7 +132,7 @@ impl Trial {
         if seen.live_since(&closely).is_some_and(|table| table.any()) {
             (self.first, self.moved) = (Some(seen.answers.clone()), true);
         }
-        self.seen = Some(Arc::new(seen));
+        (self.seen, self.is_new) = (Some(Arc::new(seen)), true);
     }
 }
 

@@ -68,8 +68,19 @@ pub(crate) struct Windows {
     trials: OrderedMap<u32, Trial>,
     subjects: Vec<Subject>,
     tables: Tables,
+    /// The hour that was last held against those of other days.
+    hour: Option<u64>,
     /// Rows that were counted.
     counted: u64,
+}
+
+/// What has ended with a tick.
+#[derive(Clone, Copy)]
+struct Ended {
+    /// A window.
+    window: bool,
+    /// An hour in which anything came, where hours are held against those of other days.
+    hour: bool,
 }
 
 #[derive(Default)]
@@ -120,11 +131,13 @@ impl Windows {
             trials: OrderedMap::new(),
             subjects,
             tables: Tables::default(),
+            hour: None,
             counted: 0,
         }
     }
 
-    /// Takes in what was counted until now, and closes the windows that are full.
+    /// Takes in what was counted until now, and closes the windows that are full, and the hour that is over. Each is a look of its
+    /// own: a window may be much shorter than an hour, or much longer.
     pub(crate) fn settle(&mut self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
         self.follow(context);
         let before = self.all.closed();
@@ -133,8 +146,16 @@ impl Windows {
             self.add(entry, context);
         }
         self.all.advance(now);
-        let closed = self.all.closed() - before;
-        if closed == 0 { Vec::new() } else { self.close(context) }
+        let hour = self.all.last_hour();
+        let ended = Ended { window: self.all.closed() > before, hour: hour != self.hour };
+        self.hour = hour;
+        if ended.window {
+            self.close(context);
+        }
+        if ended.hour {
+            self.tables.season = self.all.against_season(&self.options);
+        }
+        self.look(ended)
     }
 
     /// Versions and trials come and go.
@@ -193,13 +214,10 @@ impl Windows {
     }
 
     /// A window is full: compares all of it.
-    fn close(&mut self, context: &Context) -> Vec<Told> {
+    fn close(&mut self, context: &Context) {
         let options = self.options;
-        self.tables = Tables {
-            training: self.reads_inputs.then(|| self.all.against_training(&options)).flatten(),
-            previous: self.all.against_previous(&options),
-            season: self.all.against_season(&options),
-        };
+        self.tables.training = self.reads_inputs.then(|| self.all.against_training(&options)).flatten();
+        self.tables.previous = self.all.against_previous(&options);
         for (version, of) in &mut self.versions {
             of.before = std::mem::replace(&mut of.last, of.open.as_mut().map(Counted::take));
             let full = of.last.as_ref().filter(|last| last.rows() >= options.rows_wanted());
@@ -208,21 +226,33 @@ impl Windows {
             }
         }
         (&mut self.trials).into_iter().for_each(|(_, trial)| trial.close(options));
+    }
+
+    /// Looks at the subjects of what has ended, at each of them once.
+    fn look(&mut self, ended: Ended) -> Vec<Told> {
         let mut told = Vec::new();
         let mut subjects = std::mem::take(&mut self.subjects);
         for subject in &mut subjects {
-            let drifted = self.drifted(subject);
-            told.extend(subject.look(&drifted, self.begins_after, self.ends_after));
+            let drifted = self.drifted(subject, ended);
+            told.extend(
+                drifted
+                    .into_iter()
+                    .flat_map(|drifted| subject.look(&drifted, self.begins_after, self.ends_after)),
+            );
         }
         self.subjects = subjects;
         told
     }
 
-    /// Returns what has drifted of a subject, in the window that has just been closed.
-    fn drifted(&self, subject: &Subject) -> Vec<DriftRow> {
+    /// Returns what has drifted of a subject, in what has just ended; nothing where nothing of it has.
+    fn drifted(&self, subject: &Subject, ended: Ended) -> Option<Vec<DriftRow>> {
         let rows =
             |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();
-        match subject.against {
+        let is_new = if subject.against == Baseline::Season { ended.hour } else { ended.window };
+        if !is_new {
+            return None;
+        }
+        Some(match subject.against {
             Baseline::Training => rows(self.tables.training.as_ref()),
             Baseline::Season => rows(self.tables.season.as_ref()),
             Baseline::LivesBeginning => {
@@ -233,17 +263,16 @@ impl Windows {
                 rows(table.as_ref())
             }
             Baseline::Live => {
-                let trial = self.trials.values().find(|trial| Some(trial.version) == subject.version);
-                let fault = trial.and_then(|trial| trial.seen.as_ref()).map(|seen| {
-                    let distance = self.options.effect_floor();
-                    seen.fault(Measure::Live, distance, look_alpha(self.options.error(), seen.looks))
-                });
-                match fault {
-                    Some(Fault::TheCandidates(rows)) => rows,
+                let mut trials = self.trials.values();
+                let trial = trials.find(|trial| Some(trial.version) == subject.version && trial.is_new)?;
+                let seen = trial.seen.as_ref()?;
+                let distance = self.options.effect_floor();
+                match seen.fault(Measure::Live, distance, look_alpha(self.options.error(), seen.looks)) {
+                    Fault::TheCandidates(rows) => rows,
                     _ => Vec::new(),
                 }
             }
-        }
+        })
     }
 
     pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
