@@ -555,3 +555,31 @@ fn a_candidates_window_is_looked_at_once_also_where_nothing_comes_after_it() {
     window(&service, &clock, &mut chance, |x| x);
     assert_eq!(drifted(&service), [(DriftScope::Candidate, Baseline::Live, Some("v2".into()))]);
 }
+
+/// Bug: by night, when hardly anybody asks, a drift was told to be over, and told anew in the morning. Cause: a window with too few
+/// rows to say anything counted as one that had not drifted. Fix: it changes nothing.
+#[test]
+fn a_window_that_says_nothing_ends_no_drift() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let mut chance = Chance(12);
+    let told = || {
+        let ended = events(&service, |kind| matches!(kind, EventKind::DriftEnded { .. }).then_some(()));
+        (drifted(&service).len(), ended.len(), service.drift().unwrap().alerts.len())
+    };
+    let few = |rows: u32, chance: &mut Chance| {
+        (0..rows).for_each(|_| assert!(service.predict(&chance.next()).is_ok()));
+        clock.advance(seconds(60));
+        service.tick();
+    };
+    window(&service, &clock, &mut chance, |x| x);
+    // Nor does it break what is in a row.
+    window(&service, &clock, &mut chance, higher);
+    few(10, &mut chance);
+    window(&service, &clock, &mut chance, higher);
+    assert_eq!(told(), (2, 0, 2), "what comes, and what live says of it");
+    (0..8).for_each(|number| few(if number < 4 { 10 } else { 0 }, &mut chance));
+    assert_eq!(told(), (2, 0, 2));
+    (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(told(), (2, 2, 0));
+}

@@ -1,8 +1,8 @@
 //! When a drift is told, and when that it is over.
 
 use crate::base::ordered::OrderedMap;
-use crate::drift::DriftRow;
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature, What};
+use crate::drift::{DriftRow, DriftVerdict};
 use crate::version::id::VersionId;
 
 impl DriftedFeature {
@@ -51,10 +51,10 @@ impl Subject {
         Self { whose, against, version, streaks: OrderedMap::new() }
     }
 
-    /// A window was compared. Returns what begins with it, and what ends.
-    pub(crate) fn look(&mut self, drifted: &[DriftRow], begins_after: u32, ends_after: u32) -> Vec<Told> {
+    /// A window was compared. Returns what begins with it, and what ends. A feature of which it has too few rows to say is as it was.
+    pub(crate) fn look(&mut self, rows: &[DriftRow], begins_after: u32, ends_after: u32) -> Vec<Told> {
         let (mut begun, mut ended) = (Vec::new(), Vec::new());
-        for row in drifted {
+        for row in rows.iter().filter(|row| row.verdict == DriftVerdict::Drifted) {
             let key = (row.feature.clone(), row.what);
             let streak = self.streaks.entry(key).or_insert_with(|| Streak {
                 windows: 0,
@@ -69,10 +69,13 @@ impl Subject {
             }
         }
         self.streaks.retain(|(feature, what), streak| {
-            if drifted.iter().any(|row| row.feature == *feature && row.what == *what) {
-                return true;
+            let of = |what: What| rows.iter().find(|row| row.feature == *feature && row.what == what);
+            // A share that is 0 on both sides has no row: it is of no more rows than the feature's values are.
+            match of(*what).or_else(|| of(What::Distribution)).map(|row| (row.what, row.verdict)) {
+                None | Some((_, DriftVerdict::TooFew)) => return true,
+                Some((found, DriftVerdict::Drifted)) if found == *what => return true,
+                Some(_) => streak.windows += 1,
             }
-            streak.windows += 1;
             let over = !streak.told || streak.windows >= ends_after;
             if streak.told && over {
                 ended.push(streak.last.clone());
@@ -122,19 +125,28 @@ mod tests {
     use crate::drift::ReferenceProfile;
     use crate::drift::compare_windows;
 
-    fn drifted() -> Vec<DriftRow> {
-        let rows = |plus: f64| (0..500).map(move |n| [Cell::from(f64::from(n % 100) + plus)]);
-        let reference = ReferenceProfile::builder().numeric("x").build_from(rows(0.0)).unwrap();
+    /// What is said of a window of these values.
+    fn of(values: impl IntoIterator<Item = Option<f64>>) -> Vec<DriftRow> {
+        let rows = (0..500).map(|n| [Cell::from(f64::from(n % 100))]);
+        let reference = ReferenceProfile::builder().numeric("x").build_from(rows).unwrap();
         let mut window = reference.profile();
-        rows(50.0).for_each(|row| window.record(&row).unwrap());
+        values.into_iter().for_each(|value| window.record(&[value.into()]).unwrap());
         let table = compare_windows(reference.counted(), &window, &Options::default()).unwrap();
-        table.drifted().cloned().collect()
+        table.rows().to_vec()
+    }
+
+    fn steady() -> Vec<DriftRow> {
+        of((0..500).map(|n| Some(f64::from(n % 100))))
+    }
+
+    fn drifted() -> Vec<DriftRow> {
+        of((0..500).map(|n| Some(f64::from(n % 100) + 50.0)))
     }
 
     #[test]
     fn a_drift_is_told_after_some_windows_in_a_row_and_its_end_after_some_others() {
         let mut subject = Subject::new(DriftScope::World, Baseline::Training, None);
-        let (drifted, none) = (drifted(), Vec::new());
+        let (drifted, none) = (drifted(), steady());
         let windows = "D.DDD..D...DD".chars().map(|window| if window == 'D' { &drifted } else { &none });
         let told: Vec<Vec<bool>> =
             windows.map(|rows| subject.look(rows, 2, 3).iter().map(|told| told.ended).collect()).collect();
@@ -144,6 +156,22 @@ mod tests {
             &begins,
         ];
         assert_eq!(told.iter().collect::<Vec<_>>(), expected);
+    }
+
+    /// A share that is 0 on both sides has no row in a table, which is no want of rows.
+    #[test]
+    fn values_that_are_missing_no_more_are_told_to_be_over_and_too_few_to_say_are_not() {
+        let mut subject = Subject::new(DriftScope::World, Baseline::Training, None);
+        let half = of((0..500).map(|n| (n % 2 == 0).then(|| f64::from(n % 100))));
+        let nothing = of([]);
+        let mut told = |rows: &[DriftRow]| -> Vec<(What, bool)> {
+            let told = subject.look(rows, 2, 2);
+            told.iter().flat_map(|told| told.features.iter().map(|of| (of.what, told.ended))).collect()
+        };
+        // What is too little to say neither begins nor ends anything, and breaks no row.
+        assert_eq!([told(&half), told(&nothing), told(&half)].concat(), [(What::Missing, false)]);
+        assert_eq!([told(&steady()), told(&nothing), told(&nothing)].concat(), []);
+        assert_eq!(told(&steady()), [(What::Missing, true)]);
     }
 
     #[test]

@@ -171,7 +171,8 @@ impl Drift {
     /// After how many windows in a row that have drifted it is told, and after how many that have not it is told that
     /// it is over: 2 and 3 by default. At an error of 1 % a window two in a row are a false alarm in one of 10,000
     /// hours, some fourteen months; and what comes and goes is told once. Of a [`season`](Self::season) these are hours, and of
-    /// a candidate the windows that were full of both.
+    /// a candidate the windows that were full of both. One with too few rows to say is none of either: that nobody asks does not
+    /// end a drift.
     ///
     /// 0 windows are refused by [`build`](crate::Builder::build).
     pub fn hysteresis(mut self, begins_after: u32, ends_after: u32) -> Self {

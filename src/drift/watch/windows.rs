@@ -14,7 +14,7 @@ use crate::base::clock::Timestamp;
 use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::drift::told::{Baseline, DriftScope};
 use crate::drift::{
-    DriftRow, DriftTable, Options, Profile, ReferenceProfile, WindowedProfile, compare_windows,
+    DriftRow, DriftTable, DriftVerdict, Options, Profile, ReferenceProfile, WindowedProfile, compare_windows,
 };
 use crate::version::id::VersionId;
 
@@ -233,46 +233,46 @@ impl Windows {
         let mut told = Vec::new();
         let mut subjects = std::mem::take(&mut self.subjects);
         for subject in &mut subjects {
-            let drifted = self.drifted(subject, ended);
+            let said = self.said(subject, ended);
             told.extend(
-                drifted
-                    .into_iter()
-                    .flat_map(|drifted| subject.look(&drifted, self.begins_after, self.ends_after)),
+                said.into_iter().flat_map(|rows| subject.look(&rows, self.begins_after, self.ends_after)),
             );
         }
         self.subjects = subjects;
         told
     }
 
-    /// Returns what has drifted of a subject, in what has just ended; nothing where nothing of it has.
-    fn drifted(&self, subject: &Subject, ended: Ended) -> Option<Vec<DriftRow>> {
-        let rows =
-            |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();
+    /// Returns what is said of a subject, by what has just ended; nothing where nothing of it has, or there is nothing to hold it
+    /// against.
+    fn said(&self, subject: &Subject, ended: Ended) -> Option<Vec<DriftRow>> {
+        let rows = |table: &DriftTable| table.rows().to_vec();
         let is_new = if subject.against == Baseline::Season { ended.hour } else { ended.window };
         if !is_new {
             return None;
         }
-        Some(match subject.against {
-            Baseline::Training => rows(self.tables.training.as_ref()),
-            Baseline::Season => rows(self.tables.season.as_ref()),
+        match subject.against {
+            Baseline::Training => self.tables.training.as_ref().map(rows),
+            Baseline::Season => self.tables.season.as_ref().map(rows),
             Baseline::LivesBeginning => {
-                let of = subject.version.and_then(|version| self.versions.get(&version));
-                let table = of.and_then(|of| {
-                    compare_windows(of.beginning.as_ref()?, &of.last.as_ref()?.answers, &self.options).ok()
-                });
-                rows(table.as_ref())
+                let of = subject.version.and_then(|version| self.versions.get(&version))?;
+                let (beginning, last) = (of.beginning.as_ref()?, &of.last.as_ref()?.answers);
+                compare_windows(beginning, last, &self.options).ok().as_ref().map(rows)
             }
             Baseline::Live => {
                 let mut trials = self.trials.values();
                 let trial = trials.find(|trial| Some(trial.version) == subject.version && trial.is_new)?;
                 let seen = trial.seen.as_ref()?;
                 let distance = self.options.effect_floor();
-                match seen.fault(Measure::Live, distance, look_alpha(self.options.error(), seen.looks)) {
-                    Fault::TheCandidates(rows) => rows,
-                    _ => Vec::new(),
+                let alpha = look_alpha(self.options.error(), seen.looks);
+                let mut rows = rows(&seen.against_live(&self.options.look(alpha, distance))?);
+                if !matches!(seen.fault(Measure::Live, distance, alpha), Fault::TheCandidates(_)) {
+                    // What differs is the world's doing, or the split's: the candidate has not drifted.
+                    let differ = rows.iter_mut().filter(|row| row.verdict == DriftVerdict::Drifted);
+                    differ.for_each(|row| row.verdict = DriftVerdict::Steady);
                 }
+                Some(rows)
             }
-        })
+        }
     }
 
     pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
