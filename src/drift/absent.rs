@@ -50,7 +50,7 @@ pub(crate) mod watch {
                 _: Option<Drift>,
                 _: Option<Features<I>>,
                 _: TaskKind,
-                _: VersionId,
+                _: Option<VersionId>,
                 _: usize,
                 _: Timestamp,
             ) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! How a handle is built.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -470,7 +471,16 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             limit: self.limits.staging_deadline,
             told: Mutex::default(),
         };
-        let prepare = |id, own| loader.load(id, own);
+        // The version that is brought along, once it is loaded: after a start that remembers it need not be the live one.
+        let brought = Cell::new(None);
+        let prepare = |id, own: Option<Box<dyn Model<I, O>>>| {
+            let is_own = own.is_some();
+            let version = loader.load(id, own)?;
+            if is_own {
+                brought.set(Some(id));
+            }
+            Ok(version)
+        };
         #[cfg(feature = "fleet")]
         let mut joined = match &self.fleet {
             Some(fleet) => {
@@ -507,7 +517,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         #[cfg(not(feature = "fleet"))]
         let (live, started) = self.keeping.live(began, embedded, prepare)?;
         let drift =
-            DriftWatch::new(self.drift, inputs.features, kind, live.id, exposure.stripes, clock.now());
+            DriftWatch::new(self.drift, inputs.features, kind, brought.get(), exposure.stripes, clock.now());
         let shadow = self.shadowing.zip(copy);
         let canary_pairs = shadow.as_ref().is_none_or(|(shadowing, _)| shadowing.canary_pairs);
         let workers = shadow.as_ref().map_or(0, |(shadowing, _)| shadowing.workers);

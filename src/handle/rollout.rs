@@ -647,7 +647,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let live = self.handle.live();
         if needs.estimated && drift.calibration(live).is_none() {
             return Some(format!(
-                "it is not known what the scores of {live} mean: add `.calibration(..)` to the `Drift`"
+                "it is not known what the scores of {live} mean: bring it along at build, with its `.calibration(..)` in the `Drift`"
             ));
         }
         if needs.estimated && drift.calibration(self.version).is_none() {

@@ -583,3 +583,42 @@ fn a_window_that_says_nothing_ends_no_drift() {
     (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
     assert_eq!(told(), (2, 2, 0));
 }
+
+/// Bug: after a start that went on with another version as live, its quality was estimated by the calibration of the version that the
+/// host brings along. Cause: it was taken for that of whichever version is live. Fix: it is of the one that is brought along.
+#[cfg(feature = "state")]
+#[test]
+fn a_calibration_is_of_the_version_that_is_brought_along_and_of_no_other() {
+    type Opened = Result<Box<dyn switchback::Model<f64, f64>>, Box<dyn std::error::Error + Send + Sync>>;
+    fn versions(name: &str) -> Opened {
+        Ok(Box::new(squashed(name)))
+    }
+    let (clock, folder) = (clock(), crate::common::Folder::new());
+    let start = || {
+        let drift = watched().calibration(calibrated());
+        builder(&clock).drift(drift).state(&folder.0).source(versions).build().unwrap()
+    };
+    let mut chance = Chance(13);
+    let mut is_estimated = |service: &Service| {
+        window(service, &clock, &mut chance, |x| x);
+        let (live, drift) = (service.live(), service.drift().unwrap());
+        drift.versions.iter().find(|of| of.version == live).unwrap().estimated.is_some()
+    };
+    let service = start();
+    assert!(is_estimated(&service));
+    service.stage("v2", squashed("v2")).unwrap().promote().unwrap();
+    assert!(!is_estimated(&service));
+    drop(service);
+
+    let service = start();
+    assert_eq!(service.live(), "v2");
+    assert!(!is_estimated(&service));
+    let margin = guard::estimated(Metric::Accuracy).at_most_below_live(0.02);
+    let refused =
+        service.stage("v3", squashed("v3")).unwrap().calibrated(calibrated()).guard(margin).canary(0.1);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("it is not known what the scores of v2 mean: bring it along"), "{refused}");
+    let _ = service.rollback("back to the one that is brought along");
+    assert_eq!(service.live(), "v1");
+    assert!(is_estimated(&service));
+}

@@ -180,9 +180,12 @@ impl Drift {
         self
     }
 
-    /// Says what live's scores mean, for a binary task: its quality is estimated without labels then, **under covariate
-    /// shift only** (see [`estimate`](crate::drift::estimate)). Candidates have theirs by
-    /// [`Rollout::calibrated`](crate::Rollout::calibrated).
+    /// Says what the scores of the version mean that the builder brings along ([`Builder::live`](crate::Builder::live)), for a
+    /// binary task: its quality is estimated without labels then, **under covariate shift only** (see
+    /// [`estimate`](crate::drift::estimate)). Candidates have theirs by [`Rollout::calibrated`](crate::Rollout::calibrated).
+    ///
+    /// It is of that version and of no other: where a start goes on with another one as live, nothing is estimated of that one.
+    /// Bring along the version that the calibration was fitted for.
     pub fn calibration(mut self, calibration: Calibration) -> Self {
         self.calibration = Some(calibration);
         self

@@ -55,11 +55,12 @@ thread_local! {
 }
 
 impl<I: ?Sized> DriftWatch<I> {
+    /// `brought` is the version that the builder brings along, where it is in use: the one that the calibration is of.
     pub(crate) fn new(
         drift: Option<Drift>,
         features: Option<Features<I>>,
         kind: TaskKind,
-        live: VersionId,
+        brought: Option<VersionId>,
         stripes: usize,
         now: Timestamp,
     ) -> Option<Self> {
@@ -68,10 +69,8 @@ impl<I: ?Sized> DriftWatch<I> {
         let answers = Answers::new(kind);
         let reference = features.as_ref().map(|features| &features.reference);
         let windows = Windows::new(&drift, reference, &answers, now);
-        let calibrations: Calibrations = drift
-            .calibration
-            .map(|calibration| (live, Arc::new(calibration.of_rounded())))
-            .into_iter()
+        let calibrations: Calibrations = (brought.zip(drift.calibration).into_iter())
+            .map(|(version, calibration)| (version, Arc::new(calibration.of_rounded())))
             .collect();
         Some(Self {
             features,

@@ -131,7 +131,7 @@ const EMPTY: &str = "no window of both is full yet";
 ///
 /// **Valid under covariate shift only**: where a score still means what it meant when it was calibrated. It never replaces
 /// a guard that judges by the truth. Needs a calibration of both versions: [`Drift::calibration`](crate::drift::Drift::calibration)
-/// of live's, [`Rollout::calibrated`](crate::Rollout::calibrated) of the candidate's.
+/// of the one that the builder brings along as live, [`Rollout::calibrated`](crate::Rollout::calibrated) of the candidate's.
 ///
 /// It compares intervals: it fails where all of the candidate's lies below live's by more than the margin, and passes where
 /// all of it lies within. Where the world changes both change, so that alone takes nothing back. Intervals grow with every
