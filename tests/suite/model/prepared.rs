@@ -412,6 +412,35 @@ fn the_budget_of_bytes_is_kept_under_a_hundred_random_operations() {
     assert!(prepared > 10 && plain > 0, "{prepared} prepared, {plain} found no room among what is in use");
 }
 
+/// Bug: a model for which there is no room in the cache evicted all that was not in use, and was then loaded plainly. Cause: entries
+/// were removed one by one until it fit, which it never did. Fix: what has to go is claimed first, and goes once it is enough.
+#[test]
+fn a_model_that_finds_no_room_takes_none_from_others() {
+    let folder = Folder::new();
+    let cache = cache(&folder);
+    let used = matrix(&cache, 1.0);
+    for model in [&used, &matrix(&cache, 2.0)] {
+        model.load().unwrap();
+    }
+    let bytes = cache.bytes().unwrap();
+    let is_prepared = |model: &OnnxModel| {
+        model.load().unwrap();
+        assert!(first(model) > 0.0);
+        Lifecycle::description(model).prepared
+    };
+    // What is expected of one before it is made.
+    let expected = 2 * matrix_model(SIDE, 3.0).len() as u64 + (1 << 16);
+    // Too large for all of it, and for what is not in use.
+    for limit in [bytes, bytes / 2 + expected - 1] {
+        let narrow = cache.clone().limit(limit);
+        assert!(!is_prepared(&matrix(&narrow, 3.0)), "{limit}");
+        assert_eq!((cache.counts().evicted, cache.bytes().unwrap()), (0, bytes), "{limit}");
+    }
+    drop(used);
+    assert!(is_prepared(&matrix(&cache.clone().limit(bytes / 2 + expected - 1), 3.0)));
+    assert_eq!(cache.counts().evicted, 2);
+}
+
 #[test]
 fn a_load_that_is_cancelled_leaves_nothing() {
     let folder = Folder::new();

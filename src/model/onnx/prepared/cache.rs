@@ -178,7 +178,7 @@ impl PreparedCache {
     }
 
     /// How many bytes the entries may have together: 8 GiB by default. What was used least lately makes room; what is in use,
-    /// by any process, does not, and a model that finds no room is loaded plainly.
+    /// by any process, does not, and a model that finds no room is loaded plainly and takes none from others.
     #[must_use]
     pub fn limit(self, bytes: u64) -> Self {
         Self { limit: bytes, ..self }
@@ -347,30 +347,36 @@ impl PreparedCache {
         self.make_room_in_turn(bytes)
     }
 
-    /// Evicts what was used least lately until so many bytes more fit.
+    /// Evicts what was used least lately until so many bytes more fit; nothing where they do not fit whatever is evicted.
     fn make_room_in_turn(&self, bytes: u64) -> io::Result<()> {
+        let of = self.limit;
+        let full = |reason| Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+        if bytes > of {
+            return full(format!("{bytes} bytes are over the limit of {of}"));
+        }
         let mut entries = self.entries()?;
         let mut total: u64 = entries.iter().map(|found| found.bytes).sum();
         entries.sort_by_key(|found| found.used);
+        // All of what has to go is claimed before any of it goes: who finds too little lets go of the claims, and of nothing else.
+        let mut claims = Vec::new();
         for found in entries {
-            if total.saturating_add(bytes) <= self.limit {
+            if total.saturating_add(bytes) <= of {
                 break;
             }
             if let Some(claimed) = super::entry::claim(&found.folder) {
-                self.discard(&found.folder)?;
-                drop(claimed);
                 total = total.saturating_sub(found.bytes);
-                self.shared.evicted.fetch_add(1, Ordering::Relaxed);
+                claims.push((found.folder, claimed));
             }
         }
-        if total.saturating_add(bytes) <= self.limit {
-            return Ok(());
+        if total.saturating_add(bytes) > of {
+            return full(format!("{bytes} bytes more than the {total} in use are over the limit of {of}"));
         }
-        let of = self.limit;
-        Err(io::Error::new(
-            io::ErrorKind::StorageFull,
-            format!("{bytes} bytes more than the {total} in use are over the limit of {of}"),
-        ))
+        for (folder, claimed) in claims {
+            self.discard(&folder)?;
+            drop(claimed);
+            self.shared.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Removes an entry: out of its place first, whole, so that nobody finds half of it.
