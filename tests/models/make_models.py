@@ -96,6 +96,10 @@ def main():
     save("sequence_input", [helper.make_node("SequenceLength", ["rows"], ["length"])],
          [helper.make_value_info("rows", rows)], [("length", TensorProto.INT64, [])])
 
+    texts = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.STRING, None))
+    save("sequence_texts", [helper.make_node("SequenceLength", ["rows"], ["length"])],
+         [helper.make_value_info("rows", texts)], [("length", TensorProto.INT64, [])])
+
     nested = helper.make_sequence_type_proto(rows)
     save("refused_sequences", [helper.make_node("Identity", ["x"], ["y"])], [helper.make_value_info("x", nested)],
          [helper.make_value_info("y", nested)])

@@ -668,6 +668,24 @@ fn sequences_and_maps_go_in() {
     }
 }
 
+/// Bug: a text with a NUL in it, in a sequence or as a label of a map, was an error of the engine, for which the version was
+/// blamed. Cause: texts were looked at where a tensor is the input, and nowhere else. Fix: they are wherever they are given.
+#[test]
+fn a_text_with_a_nul_is_the_requests_wherever_it_is() {
+    let texts = |text: &str| {
+        let of = |text: &str| Value::from(array!["fine".to_owned(), text.to_owned()]);
+        one("rows", Value::Sequence(vec![of("fine"), of(text)]))
+    };
+    let map = |label: &str| one("x", Value::Map([(Label::from("a"), 1.0), (Label::from(label), 2.5)].into()));
+    let (sequences, maps) = (loaded("sequence_texts"), loaded("map_text"));
+    let length = sequences.predict(&texts("too")).unwrap();
+    assert_eq!(length.get::<i64>("length").unwrap().first(), Some(&2));
+    assert!(maps.predict(&map("c")).is_ok());
+    let told = |name: &str| format!("the input was refused: input `{name}` has a text with a NUL in it");
+    assert_eq!(refused(&sequences, &texts("cut\0here")).to_string(), told("rows"));
+    assert_eq!(refused(&maps, &map("c\0")).to_string(), told("x"));
+}
+
 /// Bug: a model with an optional output was refused, whoever wanted the others. Cause: a session was run for all outputs, and
 /// the binding panics over an optional one that is empty. Fix: it is run for those that can be carried, or are chosen.
 #[test]

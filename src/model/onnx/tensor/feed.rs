@@ -162,9 +162,7 @@ impl<'s, 'a> Feed<'s, 'a> {
         if texts.len() != expected {
             return Err(self.interface.wrong_length(index, shape, texts.len()).into());
         }
-        if texts.iter().any(|text| text.contains('\0')) {
-            return Err(ModelError::input(format!("input `{name}` has a text with a NUL in it")));
-        }
+        without_nul(name, texts.iter())?;
         self.given[index] =
             Given::View(Tensor::from_string_array((shape, &texts[..])).map_err(engine)?.into());
         Ok(())
@@ -185,8 +183,9 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`view`](Self::view) and [`strings`](Self::strings). [`ModelError::Input`] for a sequence that is empty, which ONNX
-    /// Runtime's interface cannot make, or that holds sequences, or items of several types.
+    /// Those of [`view`](Self::view) and [`strings`](Self::strings), also of texts in a sequence and labels of a map.
+    /// [`ModelError::Input`] for a sequence that is empty, which ONNX Runtime's interface cannot make, or that holds sequences, or
+    /// items of several types.
     pub fn value(&mut self, name: &str, value: &'a Value) -> Result<(), ModelError> {
         if let Value::Tensor(tensor) = value {
             return self.tensor(name, tensor);
@@ -325,18 +324,18 @@ fn is_of(kind: &Kind, value: &Value) -> bool {
 fn made(allocator: &Allocator, name: &str, value: &Value) -> Result<DynValue, ModelError> {
     let refused = |what: &str| ModelError::input(format!("input `{name}` is {what}"));
     match value {
-        Value::Tensor(tensor) => Ok(made_tensor(allocator, tensor)?.into_dyn()),
+        Value::Tensor(tensor) => Ok(made_tensor(allocator, name, tensor)?.into_dyn()),
         Value::Map(entries) => match entries.keys().next() {
             None => Err(refused("an empty map: its labels have no type")),
             Some(Label::Int(_)) => Ok(made_map(entries, whole_label)?.into_dyn()),
-            Some(Label::Text(_)) => Ok(made_text_map(entries)?.into_dyn()),
+            Some(Label::Text(_)) => Ok(made_text_map(name, entries)?.into_dyn()),
         },
         Value::Sequence(values) => match values.first() {
             None => Err(refused("an empty sequence, which ONNX Runtime's interface cannot make")),
             Some(Value::Sequence(_)) => Err(refused("a sequence of sequences")),
             Some(Value::Tensor(_)) => {
                 let tensors = values.iter().map(|value| match value {
-                    Value::Tensor(tensor) => made_tensor(allocator, tensor),
+                    Value::Tensor(tensor) => made_tensor(allocator, name, tensor),
                     _ => Err(refused("a sequence of several kinds")),
                 });
                 let tensors = tensors.collect::<Result<Vec<_>, _>>()?;
@@ -349,7 +348,8 @@ fn made(allocator: &Allocator, name: &str, value: &Value) -> Result<DynValue, Mo
                 });
                 let maps = maps.collect::<Result<Vec<_>, _>>()?;
                 if matches!(first.keys().next(), Some(Label::Text(_))) {
-                    let maps = maps.into_iter().map(made_text_map).collect::<Result<Vec<_>, _>>()?;
+                    let maps = maps.into_iter().map(|map| made_text_map(name, map));
+                    let maps = maps.collect::<Result<Vec<_>, _>>()?;
                     Ok(Sequence::new(maps).map_err(engine)?.into_dyn())
                 } else {
                     let maps = maps.into_iter().map(|map| made_map(map, whole_label));
@@ -378,11 +378,22 @@ fn made_map(
     Map::<i64, f32>::new(entries).map_err(engine)
 }
 
-fn made_text_map(entries: &BTreeMap<Label, f32>) -> Result<Map<String, f32>, ModelError> {
-    Map::<String, f32>::new(entries.iter().map(|(key, number)| (key.to_string(), *number))).map_err(engine)
+fn made_text_map(name: &str, entries: &BTreeMap<Label, f32>) -> Result<Map<String, f32>, ModelError> {
+    let entries: Vec<(String, f32)> =
+        entries.iter().map(|(key, number)| (key.to_string(), *number)).collect();
+    without_nul(name, entries.iter().map(|(key, _)| key))?;
+    Map::<String, f32>::new(entries).map_err(engine)
 }
 
-fn made_tensor(allocator: &Allocator, tensor: &tensor::Tensor) -> Result<DynTensor, ModelError> {
+/// Refuses texts that ONNX Runtime would take to end where they do not.
+fn without_nul<'t>(name: &str, mut texts: impl Iterator<Item = &'t String>) -> Result<(), ModelError> {
+    if texts.any(|text| text.contains('\0')) {
+        return Err(ModelError::input(format!("input `{name}` has a text with a NUL in it")));
+    }
+    Ok(())
+}
+
+fn made_tensor(allocator: &Allocator, name: &str, tensor: &tensor::Tensor) -> Result<DynTensor, ModelError> {
     macro_rules! by_type {
         ($($primitive:ident)*) => {
             match tensor {
@@ -392,6 +403,7 @@ fn made_tensor(allocator: &Allocator, tensor: &tensor::Tensor) -> Result<DynTens
                 })*
                 tensor::Tensor::String(array) => {
                     let texts: Vec<String> = array.iter().cloned().collect();
+                    without_nul(name, texts.iter())?;
                     Ok(Tensor::from_string_array((array.shape(), &texts[..])).map_err(engine)?.upcast())
                 }
                 tensor::Tensor::Packed(packed) => packed_value(allocator, packed),
