@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// A moment, in nanoseconds since the Unix epoch. Made of a [`SystemTime`] and back by `From`.
 ///
-/// Within one process the moments of one [`Clock`] never run backwards: the system clock is read once, when the clock
-/// is made, and everything after is that moment plus elapsed time. Over weeks it can therefore differ from the wall
-/// clock by the drift of the machine's oscillator (some seconds a month).
+/// The system clock is read once, when a [`Clock`] is made, and every moment after is that one plus what a counter of the processor's
+/// or the system's has counted since: so within one process moments do not run backwards when the wall clock is set. They differ from
+/// the wall clock by what it is set by, by the drift of the machine's oscillator (some seconds a month), and by the time for which
+/// the machine was suspended: see [`Clock::system`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
@@ -203,6 +204,13 @@ impl Reading {
 
 impl Clock {
     /// The machine's time. The first one made in a process may take up to 0.2 s: it calibrates the counter it reads.
+    ///
+    /// While a machine is suspended, or a virtual one paused, its counter mostly stands still, and so does this clock: afterwards it is
+    /// behind the wall clock by that long, for good. Steps of a plan, labels that are waited for and windows go on from where they
+    /// were, and an hour that is held against the same hour of other days is another one than people's. It is not set forward by
+    /// itself: a wall clock that is ahead may as well have been set wrongly, and no time line goes back. Where machines are
+    /// suspended, begin the process anew afterwards; or give it a [`replay`](Self::replay) clock, and [`set`](Self::set) that to the
+    /// wall clock's time as often as there are ticks.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's time")]
     pub fn system() -> Self {
         let stopwatch = Stopwatch::start();
