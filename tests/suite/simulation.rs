@@ -32,7 +32,7 @@ fn every_invariant_holds_at_every_step_of_every_seed() {
     let only = std::env::var("SIMULATION_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
     match only {
         Some(seed) => drop(run_seeds(seed..seed + 1)),
-        None => run_and_see(40),
+        None => run_and_see(120),
     }
 }
 
