@@ -35,9 +35,9 @@ use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
-use crate::stats::evidence::arm::NOT_FIXED;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::{EValue, Events, RateDetector};
 use crate::version::id::VersionId;
@@ -302,8 +302,8 @@ impl Attempt {
     }
 
     /// The latencies that are looked for: live's and the candidate's. One that is not frozen yet is never exceeded.
-    pub(crate) fn slower_than(&self) -> Vec<(u64, u64)> {
-        self.probes.iter().map(|probe| probe.frozen.unwrap_or((NOT_FIXED, NOT_FIXED))).collect()
+    pub(crate) fn slower_than(&self) -> Vec<(LatencyLimit, LatencyLimit)> {
+        self.probes.iter().map(Probe::limits).collect()
     }
 
     /// Fixes what live was known to be like, before anything is compared with it.

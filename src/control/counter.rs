@@ -10,6 +10,7 @@ use crate::rollout::allocation::Allotted;
 use crate::stats::counting::exposure::Exposure;
 use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::ledger::Side;
+use crate::stats::figures::latency_limit::LatencyLimit;
 
 /// The counters that an exposure's requests and outcomes count for.
 #[derive(Clone, Default, PartialEq)]
@@ -23,7 +24,7 @@ pub(crate) struct Feeds {
     /// The attempts that they are evidence in.
     pub(crate) evidence: Vec<EvidenceFeed>,
     /// Latencies that are looked for, of all of these.
-    pub(crate) slower_than: Vec<u64>,
+    pub(crate) slower_than: Vec<LatencyLimit>,
     /// The keys that count, by the attempt that counts them.
     pub(crate) keys: Option<u32>,
     /// A request counts whether it has a key or not.
@@ -74,7 +75,13 @@ impl Counter {
 
 impl Feeds {
     /// Adds what an attempt looks for in requests that count on this side of it.
-    pub(crate) fn add(&mut self, attempt: u32, era: u32, side: Side, slower_than: impl Iterator<Item = u64>) {
+    pub(crate) fn add(
+        &mut self,
+        attempt: u32,
+        era: u32,
+        side: Side,
+        slower_than: impl Iterator<Item = LatencyLimit>,
+    ) {
         let from = self.slower_than.len();
         self.slower_than.extend(slower_than);
         let slower_than = (from, self.slower_than.len());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rollout::guard::design::HELD_BELOW;
 use crate::rollout::guard::rule::{Figure, Limit, Rule};
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::figures::tally::Tally;
 
 /// A latency that a guard looks for.
@@ -53,6 +54,17 @@ impl Probe {
         }
     }
 
+    /// What requests may exceed, live's and the candidate's.
+    pub(crate) fn limits(&self) -> (LatencyLimit, LatencyLimit) {
+        let Some((lives, own)) = self.frozen else {
+            return (LatencyLimit::NOT_FIXED, LatencyLimit::NOT_FIXED);
+        };
+        match self.kind {
+            ProbeKind::TimesLive { .. } => (LatencyLimit::blurred(lives), LatencyLimit::blurred(own)),
+            ProbeKind::Within => (LatencyLimit::exact(lives), LatencyLimit::exact(own)),
+        }
+    }
+
     /// Freezes live's quantile if enough is known of it; whether that has just happened.
     pub(crate) fn freeze(&mut self, live: &Tally) -> bool {
         self.frozen.is_none() && self.refreeze(live)
@@ -61,7 +73,8 @@ impl Probe {
     /// Takes live's quantile as it is now; whether enough is known of it.
     pub(crate) fn refreeze(&mut self, live: &Tally) -> bool {
         let Some((lives, own)) = self.known(live) else { return false };
-        (self.frozen, self.usual) = (Some((lives, own)), live.latency().share_above(lives).unwrap_or(1.0));
+        (self.frozen, self.usual) =
+            (Some((lives, own)), live.latency().share_above_blurred(lives).unwrap_or(1.0));
         true
     }
 

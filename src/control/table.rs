@@ -15,6 +15,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::counting::exposure::{Exposure, Watched};
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::{Side, Split};
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::sequential::Odds;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -211,7 +212,7 @@ impl Control {
         let Some(version) = attempt.loaded.clone() else { return 0 };
         let (number, era, state) = (attempt.number, attempt.ledger.era(), attempt.state.clone());
         let split = self.split(attempt);
-        let slower_than: Arc<[(u64, u64)]> = attempt.slower_than().into();
+        let slower_than: Arc<[(LatencyLimit, LatencyLimit)]> = attempt.slower_than().into();
         let keys = attempt.pair_keys.clone();
         let feeds = self.candidates_feeds(attempt, version.id, split);
         let figures = feeds.arms.clone();

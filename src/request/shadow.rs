@@ -21,6 +21,7 @@ use crate::model::activity::Activity;
 use crate::model::error::ErrorKind;
 use crate::stats::counting::exposure::{Request, Unit, lane};
 use crate::stats::figures::divergence::Pair;
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::task::kept::Kept;
 use crate::task::task::{Compare, CopyAnswer};
 use crate::version::ask::{Judge, attempt};
@@ -355,7 +356,8 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             // Another of a unit that was counted already shows nothing new.
             if unit {
                 // A copy runs by itself, so its time is not to be held against that of a batch.
-                let slower_than: &[(u64, u64)] = if answered.batched { &[] } else { &entry.slower_than };
+                let slower_than: &[(LatencyLimit, LatencyLimit)] =
+                    if answered.batched { &[] } else { &entry.slower_than };
                 evidence.count(&pair, agreed, slower_than, chance);
                 if let Some(segment) = &segment {
                     evidence.count_in(segment, &pair);

@@ -10,6 +10,7 @@ use crate::base::share::Share;
 use crate::base::sync::InFlight;
 use crate::stats::counting::exposure::Exposure;
 use crate::stats::counting::keys::Keys;
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::version::loaded::{AnyVersion, Known, Version};
 
 /// Who answers what, at one moment.
@@ -100,7 +101,7 @@ pub(crate) struct Shadowing {
     /// Where the shadow's runs are counted.
     pub(crate) exposure: Arc<Exposure>,
     /// Latencies in nanoseconds, live's and the candidate's: pairs in which one took longer are counted.
-    pub(crate) slower_than: Arc<[(u64, u64)]>,
+    pub(crate) slower_than: Arc<[(LatencyLimit, LatencyLimit)]>,
     /// The keys whose pairs count; none where no key was ever seen.
     pub(crate) keys: Option<Arc<Keys>>,
 }

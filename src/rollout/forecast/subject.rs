@@ -7,6 +7,7 @@ use crate::rollout::guard::history::{History, Series};
 use crate::rollout::guard::numbers::written;
 use crate::rollout::guard::rule::{Limit, Rule};
 use crate::rollout::guard::tested::Tested;
+use crate::stats::figures::latency_limit::BLUR;
 use crate::stats::sequential::{EValue, PairedEvents, Scores};
 
 /// A guard, and what a rollout has seen of what it judges; nothing before there is one.
@@ -190,8 +191,14 @@ impl Subject {
     fn slow(&self, traffic: &Traffic, times: f64, allowed: Option<f64>) -> f64 {
         let slower = match self.rule.limit() {
             Limit::Within(limit) => traffic.longer(limit.div_f64(times.max(1.0))),
-            // What is held against live lies a little below its quantile.
-            _ => traffic.slower(1.0 - self.design.tail, HELD_BELOW * allowed.unwrap_or(1.0) / times),
+            // What is held against live lies a little below its quantile, and latencies are blurred.
+            _ => {
+                let slower = |taken_off: f64| {
+                    let held = HELD_BELOW * allowed.unwrap_or(1.0) / (times * (1.0 - BLUR * taken_off));
+                    traffic.slower(1.0 - self.design.tail, held)
+                };
+                [0.1, 0.3, 0.5, 0.7, 0.9].map(slower).iter().sum::<f64>() / 5.0
+            }
         };
         traffic.error_rate + (1.0 - traffic.error_rate) * slower
     }

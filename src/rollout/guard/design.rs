@@ -145,9 +145,10 @@ impl Reads {
     }
 }
 
-/// What a latency is held against, relative to live, lies so far below live's own quantile. Where latencies are all alike, or were
-/// counted in one bin, live would never exceed the quantile itself, and nothing could be shown.
-pub(crate) const HELD_BELOW: f64 = 0.98;
+/// What a latency is held against, relative to live, lies so far below live's own quantile, which is known to a bin's width of it: where
+/// latencies are all alike, live would never exceed what lies above them, and nothing could be shown. What is held against it is
+/// [blurred](crate::stats::figures::latency_limit::LatencyLimit), so that they do not exceed it always either.
+pub(crate) const HELD_BELOW: f64 = 0.99;
 
 const NOT_PROMISED: &str = "nothing was promised: say `.promised(metric, value)` of the rollout first";
 

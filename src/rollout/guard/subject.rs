@@ -43,7 +43,8 @@ pub fn error_rate() -> ErrorRate {
 /// "At most k times live" is tested at one point: how often the candidate takes longer than k times live's quantile,
 /// against how often live takes longer than its quantile. Live's quantile is frozen when there are enough requests to
 /// know it (a thousand for a p99), and taken anew with each change of exposure; nothing is counted and no step is made
-/// before it is known. Where live gets slower for a while, so may the candidate.
+/// before it is known. Where live gets slower for a while, so may the candidate. What is held against them is a request's time less up to
+/// a twentieth of it, drawn: where all take as long, a slower candidate is seen all the same.
 /// A request that failed took too long. In a shadow pairs are compared, and the time in the queue does not count; a
 /// worker thread is not a request's, so give it a margin. It cannot see what happens beyond or below that point.
 pub fn latency(quantile: f64) -> Latency {

@@ -19,6 +19,7 @@ use crate::model::error::ErrorKind;
 use crate::stats::evidence::arm::{UnitCounts, UnitOutcome};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::evidence::waiting::Maturity;
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::{Additive, Events};
 use crate::task::kept::Kept;
@@ -51,7 +52,7 @@ pub(crate) struct Exposure {
 #[derive(Clone, Default)]
 pub(crate) struct Watched {
     /// Latencies in nanoseconds: units that took longer are counted.
-    pub(crate) slower_than: Arc<[u64]>,
+    pub(crate) slower_than: Arc<[LatencyLimit]>,
     /// Keys that count as units here, each once.
     pub(crate) keys: Option<Arc<Keys>>,
     /// A request counts as a unit whether it has a key or not: nothing is compared here that was split by key.
@@ -372,18 +373,18 @@ impl Exposure {
         let (failed, limits) = (outcome == UnitOutcome::Failed, &self.watched.slower_than);
         match (request.key, &self.watched.keys) {
             (None, _) => {
-                units.requests.count(outcome, request.latency_nanos, limits);
+                units.requests.count(outcome, request.latency_nanos, limits, chance);
                 units.count_segment(request.segment, false, failed);
                 true
             }
             (Some(key), Some(keys)) if keys.counts(key, chance) => {
-                units.keys.count(outcome, request.latency_nanos, limits);
+                units.keys.count(outcome, request.latency_nanos, limits, chance);
                 units.count_segment(request.segment, true, failed);
                 true
             }
             (Some(_), _) => {
                 if self.watched.any {
-                    units.requests.count(outcome, request.latency_nanos, limits);
+                    units.requests.count(outcome, request.latency_nanos, limits, chance);
                     units.count_segment(request.segment, false, failed);
                 }
                 false

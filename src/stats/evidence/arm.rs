@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
 use crate::stats::figures::fixed::Sign;
 use crate::stats::figures::latency::SHORTEST;
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::sequential::{Additive, Events, Scores, Values};
 use crate::task::kept::Kept;
 use crate::task::kpi::Kpi;
@@ -56,13 +57,16 @@ pub(crate) enum UnitOutcome {
     Refused,
 }
 
-/// A latency that is not fixed yet.
-pub(crate) const NOT_FIXED: u64 = u64::MAX;
-
 impl UnitCounts {
     /// Counts a unit. Allocates nothing once `slow` has its length.
     #[inline]
-    pub(crate) fn count(&mut self, outcome: UnitOutcome, latency_nanos: u64, limits: &[u64]) {
+    pub(crate) fn count(
+        &mut self,
+        outcome: UnitOutcome,
+        latency_nanos: u64,
+        limits: &[LatencyLimit],
+        chance: u64,
+    ) {
         self.units += 1;
         if outcome == UnitOutcome::Refused {
             self.refused += 1;
@@ -73,9 +77,9 @@ impl UnitCounts {
         let latency_nanos = latency_nanos.max(SHORTEST);
         self.failed += u64::from(failed);
         for (slow, limit) in self.slow.iter_mut().zip(limits) {
-            if *limit != NOT_FIXED {
+            if limit.is_fixed() {
                 slow.units += 1;
-                slow.events += u64::from(failed || latency_nanos > *limit);
+                slow.events += u64::from(failed || limit.is_exceeded_by(latency_nanos, chance));
             }
         }
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::arm::NOT_FIXED;
 use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
 use super::segment::BySegment;
 use crate::stats::figures::divergence::Pair;
 use crate::stats::figures::fixed::Sign;
 use crate::stats::figures::latency::SHORTEST;
+use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::sequential::{Additive, Events, PairedEvents, Scores, Values};
 use crate::task::kept::Kept;
 use crate::task::outcome::Actual;
@@ -32,8 +32,14 @@ pub(crate) struct PairCounts {
 }
 
 impl PairCounts {
-    /// Counts a pair. `slower_than` are latencies in nanoseconds, live's and the candidate's.
-    pub(crate) fn count(&mut self, pair: &Pair<'_>, agreed: bool, slower_than: &[(u64, u64)], chance: u64) {
+    /// Counts a pair. `slower_than` are latencies, live's and the candidate's.
+    pub(crate) fn count(
+        &mut self,
+        pair: &Pair<'_>,
+        agreed: bool,
+        slower_than: &[(LatencyLimit, LatencyLimit)],
+        chance: u64,
+    ) {
         let failed = |kept: &Kept| *kept == Kept::Unreadable;
         let (live, candidate) = (failed(pair.live), failed(pair.candidate));
         self.failed.count(live, candidate);
@@ -41,8 +47,10 @@ impl PairCounts {
         let (live_nanos, own_nanos) = (pair.live_nanos.max(SHORTEST), pair.candidate_nanos.max(SHORTEST));
         for (slow, (theirs, own)) in self.slow.iter_mut().zip(slower_than) {
             // Before the times are fixed nothing can be slow, and what is counted then would stay.
-            if *theirs != NOT_FIXED {
-                slow.count(live || live_nanos > *theirs, candidate || own_nanos > *own);
+            if theirs.is_fixed() {
+                // By one chance: what is drawn makes no difference between the two.
+                let live = live || theirs.is_exceeded_by(live_nanos, chance);
+                slow.count(live, candidate || own.is_exceeded_by(own_nanos, chance));
             }
         }
         // Answers differ where both answered: what befalls both, or either by chance, is no difference between them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::latency_limit::exceeds_blurred;
 use super::sparse::Counts;
 
 /// Durations from 100 ns to 100 s, by value to two significant digits (steps of at most 1/128 of the value).
@@ -135,12 +136,12 @@ impl Latency {
         None
     }
 
-    /// The share of durations that may have been longer than this. `None` where nothing was counted.
-    pub(crate) fn share_above(&self, nanos: u64) -> Option<f64> {
+    /// The share of durations that exceed a blurred limit of so many nanoseconds. `None` where nothing was counted.
+    pub(crate) fn share_above_blurred(&self, nanos: u64) -> Option<f64> {
         let counts = self.counts();
-        let above: u64 =
-            counts.seen().filter(|(place, _)| highest(*place) > nanos).map(|(_, count)| count).sum();
-        (self.count > 0).then(|| above as f64 / self.count as f64)
+        let often = |place| exceeds_blurred(highest(place).min(self.max_nanos), nanos);
+        let above: f64 = counts.seen().map(|(place, count)| count as f64 * often(place)).sum();
+        (self.count > 0).then(|| above / self.count as f64)
     }
 
     /// How many durations there were up to each of these bounds and no further, and beyond all of them. `bounds` rise.
