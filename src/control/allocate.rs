@@ -47,7 +47,8 @@ impl Control {
         let mut events = Vec::new();
         // What shrinks makes room for what grows.
         parts.sort_by_key(|(number, share)| {
-            let has = self.attempt(*number).map_or(Share::NONE, |attempt| attempt.state.weight);
+            // One that is held has its buckets yet.
+            let has = self.attempt(*number).map_or(Share::NONE, |attempt| self.buckets.share(attempt.slot));
             *share > has
         });
         for (number, share) in parts {

@@ -92,7 +92,7 @@ pub(crate) struct Attempt {
     /// The failures of live before the evidence began: what is usual.
     pub(crate) live_before: Events,
     /// The step of its plan of which it was told that it waits for room.
-    pub(crate) room_told: Option<usize>,
+    pub(crate) room_told: Option<Option<usize>>,
     /// The doubt about what is counted since the exposure changed.
     pub(crate) doubt: Option<Doubt>,
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.

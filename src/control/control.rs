@@ -428,6 +428,13 @@ impl Control {
         Share::from_buckets(self.buckets.live().buckets() + own.buckets())
     }
 
+    /// The share that a plan's step may give an attempt: what others leave, and where others are compared with live too it keeps some.
+    pub(crate) fn room_left(&self, number: u32) -> Share {
+        let room = self.room_for(number);
+        let is_alone = room == Share::ALL;
+        if is_alone { room } else { Share::from_buckets(room.buckets().saturating_sub(1)) }
+    }
+
     /// The attempts that an input by hand would expose more than before.
     pub(crate) fn raised_by(&self, number: u32, input: &Input) -> Vec<u32> {
         let raised = self.attempt(number).is_some_and(|attempt| match input {
@@ -656,12 +663,6 @@ impl Control {
 
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
-        if !self.is_seated() {
-            // Candidates answered nobody meanwhile.
-            let lapsed = self.lease.lapsed_for(now);
-            let exposed = |attempt: &&mut Attempt| attempt.state.phase == Phase::Canary && !lapsed.is_zero();
-            self.attempts.iter_mut().filter(exposed).for_each(|attempt| attempt.state.leave_out(lapsed));
-        }
         self.renew_lease(now);
         self.lapse_told = false;
         self.last_tick = Some(now);
@@ -706,6 +707,15 @@ impl Control {
     /// Whether a candidate's share is answered by live at the moment: nobody has ticked, or it has failed outright.
     pub(crate) fn is_withheld(&self, attempt: &Attempt, now: Timestamp) -> bool {
         attempt.state.phase == Phase::Canary && (!self.lease.holds(now) || self.has_tripped(attempt.number))
+    }
+
+    /// Leaves the time in which nobody ticked out of what candidates' steps have lasted: they answered nobody.
+    pub(crate) fn leave_out_lapse(&mut self, now: Timestamp) {
+        let lapsed = self.lease.lapsed_for(now);
+        if !self.is_seated() && !lapsed.is_zero() {
+            let exposed = |attempt: &&mut Attempt| attempt.state.phase == Phase::Canary;
+            self.attempts.iter_mut().filter(exposed).for_each(|attempt| attempt.state.leave_out(lapsed));
+        }
     }
 
     /// Says, once for each time, that candidates have lost their exposure because nobody ticked. Whoever looks first says

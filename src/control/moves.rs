@@ -59,8 +59,6 @@ impl Control {
     ) {
         match moved {
             Move::Stay => {}
-            Move::Expose { weight, step: Some(step), .. }
-                if self.waits_for_room(number, weight, step, desk) => {}
             Move::Expose { phase, weight, sample, step } => {
                 let event = self.change_exposure(number, phase, weight, sample, step, evidence, desk.now);
                 self.publish(desk, event.into_iter().collect());
@@ -100,26 +98,6 @@ impl Control {
                 }
             }
         }
-    }
-
-    /// Whether a plan's step has to wait until other candidates leave it room: it has what they leave, and live keeps some of the requests
-    /// where others are compared with it too. Told once.
-    fn waits_for_room(&mut self, number: u32, weight: Share, step: usize, desk: Desk<'_>) -> bool {
-        let room = self.room_for(number);
-        let Some(attempt) = self.attempt(number) else { return false };
-        let others = self.buckets.live().buckets() + self.buckets.share(attempt.slot).buckets();
-        let is_alone = Share::from_buckets(others) == Share::ALL;
-        let left = if is_alone { room } else { Share::from_buckets(room.buckets().saturating_sub(1)) };
-        if weight <= left || weight <= attempt.state.weight {
-            return false;
-        }
-        let version = attempt.version;
-        let Some(attempt) = self.attempt_mut(number) else { return false };
-        if attempt.room_told.replace(step) != Some(step) {
-            let event = EventKind::WaitsForRoom { version, weight, left };
-            self.announcer.announce(desk.now, self.epoch, event);
-        }
-        true
     }
 
     /// Exposes a candidate as it was before the process ended without a word.
@@ -470,11 +448,12 @@ impl Control {
         let until = self.settings.quarantine_for.map(|age| now.plus(age));
         let entry = Quarantine { version: id, reason: reason.clone(), since: now, until };
         self.quarantine.insert(version.identity, entry);
-        // Under another name a plan may be trying the same.
+        // Under another name a plan or an allocation may be trying the same.
+        let allocated = self.allocating.as_ref().map_or_else(Vec::new, |it| it.candidates().to_vec());
         let same = |attempt: &&mut Attempt| {
-            let follows =
-                attempt.plan.is_some() && !attempt.state.paused && attempt.state.phase != Phase::Baking;
-            follows && attempt.identity == version.identity
+            let is_moved = attempt.plan.is_some() || allocated.contains(&attempt.number);
+            let goes_on = is_moved && !attempt.state.paused && attempt.state.phase != Phase::Baking;
+            goes_on && attempt.identity == version.identity
         };
         let mut paused = Vec::new();
         for attempt in self.attempts.iter_mut().filter(same) {

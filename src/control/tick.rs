@@ -53,6 +53,8 @@ pub(crate) struct Snapshot {
     state: State,
     plan: Option<Plan>,
     frozen: bool,
+    /// The share that a step may give it: what other candidates leave.
+    room: Share,
     progress: (u64, u64),
     now: Timestamp,
     before: Share,
@@ -90,6 +92,8 @@ struct Context {
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,
+    /// The share that its next step gives it, where others have that.
+    lacks_room: Option<Share>,
     /// Until when its plan waits for its cycle and for nothing else.
     waits_until: Option<Timestamp>,
     point: Option<Point>,
@@ -139,6 +143,12 @@ impl Snapshot {
         let (plan, frozen, now) = (self.plan.as_ref(), self.frozen, self.now);
         let moved = transition(&self.state, plan, frozen, now, Input::Judged(judgement));
         let moved = moved.unwrap_or(Move::Stay);
+        // Its guards pass, and others have what it would be given: nothing is raised, written down or decided until they leave it.
+        let lacks_room = match moved {
+            Move::Expose { weight, .. } if weight > self.room.max(self.state.weight) => Some(weight),
+            _ => None,
+        };
+        let moved = if lacks_room.is_some() { Move::Stay } else { moved };
         let waits_until = plan.and_then(|plan| waits_for_cycle(&self.state, plan, frozen, now, judgement));
         let decided = !matches!(moved, Move::Stay | Move::Finish);
         let point = (self.due || decided).then(|| {
@@ -154,7 +164,7 @@ impl Snapshot {
             });
             Judged { evidence, decision }
         });
-        Verdicts { judged: judged.collect(), moved, waits_until, point }
+        Verdicts { judged: judged.collect(), moved, lacks_room, waits_until, point }
     }
 
     fn test<'a>(
@@ -523,6 +533,7 @@ impl Control {
             state: attempt.state.clone(),
             plan: attempt.plan.clone(),
             frozen: self.frozen.is_some(),
+            room: self.room_left(attempt.number),
             progress: (
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
@@ -573,7 +584,12 @@ impl Control {
         if !unmoved || frozen != snapshot.frozen {
             return;
         }
-        let Verdicts { judged, moved, waits_until, point } = verdicts;
+        let Verdicts { judged, moved, lacks_room, waits_until, point } = verdicts;
+        // Another has raised its share since it was judged: it is judged again.
+        if matches!(moved, Move::Expose { weight, .. } if weight > self.room_left(snapshot.attempt).max(snapshot.state.weight))
+        {
+            return;
+        }
         let evidence: Vec<Evidence> = judged.into_iter().map(|judged| self.record(judged)).collect();
         let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
         for (guarded, evidence) in attempt.guards.iter_mut().zip(&evidence) {
@@ -588,9 +604,16 @@ impl Control {
         }
         let version = attempt.version;
         attempt.waits_until = waits_until;
+        // Once for each step.
+        let step = attempt.state.step;
+        let lacks_room = lacks_room.filter(|_| attempt.room_told.replace(step) != Some(step));
         if let Some(until) = waits_until.filter(|_| attempt.wait_told != waits_until) {
             attempt.wait_told = waits_until;
             let event = EventKind::WaitsForCycle { version, until };
+            self.announcer.announce(desk.now, self.epoch, event);
+        }
+        if let Some(weight) = lacks_room {
+            let event = EventKind::WaitsForRoom { version, weight, left: snapshot.room };
             self.announcer.announce(desk.now, self.epoch, event);
         }
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();

@@ -25,7 +25,10 @@ pub(crate) struct Lost {
 impl Control {
     /// Says how ready each version is to be. Gives those that are not.
     pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<dyn AnyVersion>> {
-        let needed: Vec<VersionId> = self.attempts.iter().filter_map(|attempt| attempt.previous).collect();
+        // The one before a live that is watched or, where that is lost, the older one that it would be taken back to.
+        let needed = self.attempts.iter().filter_map(|attempt| attempt.previous);
+        let needed: Vec<VersionId> =
+            needed.chain(self.before_the_watched().map(|version| version.id)).collect();
         let kept: Vec<Kept> = self
             .retained
             .iter()

@@ -142,6 +142,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let (mut snapshots, divided) = self.change(|control| {
             self.tell_of_drift(control, told, now);
             control.tell_of_lapse(now);
+            control.leave_out_lapse(now);
             control.live_lately.begin_tick();
             control.before_lately.begin_tick();
             control.collect(&self.serving.joins, now);

@@ -16,6 +16,7 @@ use crate::control::control::Control;
 use crate::control::desk::Desk;
 use crate::control::event::{Cause, EventKind};
 use crate::control::moves::RollbackOutcome;
+use crate::model::identity::Identity;
 use crate::model::model::Model;
 use crate::request::ahead::Back;
 use crate::request::recall::Recall;
@@ -410,7 +411,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.raise(vec![self.number], |control, desk| {
             self.may_follow(control)?;
             if let (Some(Exposure::Canary { weight }), None) = (first, &control.frozen) {
-                let left = control.room_for(self.number);
+                let left = control.room_left(self.number);
                 if weight > left {
                     return Err(RolloutError::NotEnoughLeft { weight, left });
                 }
@@ -448,17 +449,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if attempt.state.phase == Phase::Baking {
             return Err(TransitionError::Over { phase: Phase::Baking }.into());
         }
-        self.not_quarantined(control)
-    }
-
-    /// Refuses what would have a plan try an identity that did harm.
-    fn not_quarantined(&self, control: &Control) -> Result<(), RolloutError> {
-        let entry =
-            control.attempt(self.number).and_then(|attempt| control.quarantine.get(&attempt.identity));
-        entry.map_or(Ok(()), |quarantined| {
-            let (version, reason) = (quarantined.version, quarantined.reason.clone());
-            Err(RolloutError::Quarantined { version, reason })
-        })
+        not_quarantined(control, attempt.identity)
     }
 
     /// Raises the exposure of attempts: where state is kept, once it is on disk that it will be.
@@ -535,8 +526,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();
         self.raise(raised, |control, desk| {
-            if control.attempt(self.number).is_some_and(|attempt| attempt.plan.is_some()) {
-                self.not_quarantined(control)?;
+            let allocated =
+                || control.allocating.as_ref().is_some_and(|it| it.candidates().contains(&self.number));
+            if let Some(attempt) = control.attempt(self.number)
+                && (attempt.plan.is_some() || allocated())
+            {
+                not_quarantined(control, attempt.identity)?;
             }
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
             if resumed && held.is_some() {
@@ -715,6 +710,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 if attempt.state.phase == Phase::Baking {
                     return Err(control.over(*number).into());
                 }
+                not_quarantined(control, attempt.identity)?;
             }
             let now = desk.now;
             let (candidates, round) = (attempts.clone(), control.next_round);
@@ -739,6 +735,14 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
             .field("phase", &self.phase())
             .finish_non_exhaustive()
     }
+}
+
+/// Refuses what would have automation try an identity that did harm.
+fn not_quarantined(control: &Control, identity: Identity) -> Result<(), RolloutError> {
+    control.quarantine.get(&identity).map_or(Ok(()), |quarantined| {
+        let (version, reason) = (quarantined.version, quarantined.reason.clone());
+        Err(RolloutError::Quarantined { version, reason })
+    })
 }
 
 const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: add `.drift(..)` at build";
@@ -785,7 +789,8 @@ pub enum RolloutError {
         /// The candidate.
         version: VersionId,
     },
-    /// Other candidates have what live would have to give.
+    /// Other candidates have what live would have to give. Where a plan begins beside others, live keeps some, or nobody would be compared
+    /// with anything.
     #[error("live has {left} left to give, not {weight}: lower another candidate first")]
     NotEnoughLeft {
         /// The share that was asked for: of an allocation, the floors of its candidates and live's.
