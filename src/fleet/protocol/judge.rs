@@ -311,6 +311,16 @@ impl<C: Counts> Judge<C> {
         Vec::new()
     }
 
+    /// Whether it reads rows, and there is another one to read.
+    pub(crate) fn reads_rows(&self) -> bool {
+        matches!(self.at, At::Row(..))
+    }
+
+    /// Whether it is done, until its time comes again.
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self.at, At::Idle)
+    }
+
     /// The ledger that is known.
     pub(crate) fn ledger(&self) -> Option<&Ledger<C>> {
         self.ledger.as_ref().map(|(ledger, _)| &**ledger)

@@ -64,6 +64,15 @@ impl<C: Counts> Member<C> {
 
     /// What is to be asked now. Each lane has at most one request under way.
     pub(crate) fn due(&mut self, now: Timestamp) -> Option<(Lane, Act<C>)> {
+        self.due_of(true, now)
+    }
+
+    /// The same of whoever does not only look at the head.
+    pub(crate) fn due_beside_the_head(&mut self, now: Timestamp) -> Option<(Lane, Act<C>)> {
+        self.due_of(false, now)
+    }
+
+    fn due_of(&mut self, follows: bool, now: Timestamp) -> Option<(Lane, Act<C>)> {
         let Self { following, publish, judge, lower, follow, layout, chance } = self;
         if publish.left {
             return None;
@@ -71,7 +80,7 @@ impl<C: Counts> Member<C> {
         if let Some(act) = lower.due(following, layout, chance, now) {
             return Some((Lane::Lower, act));
         }
-        if let Some(act) = follow.due(following, layout, chance, now) {
+        if follows && let Some(act) = follow.due(following, layout, chance, now) {
             return Some((Lane::Follow, act));
         }
         if let Some(act) = publish.due(following, layout, chance, now) {

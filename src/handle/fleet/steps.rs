@@ -30,7 +30,7 @@ use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::{Ancestors, Core as HeadCore, Evidence, Head, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::value::{Value, Written};
-use crate::fleet::protocol::call::{Act, Reply};
+use crate::fleet::protocol::call::{Act, Lane, Reply};
 use crate::fleet::protocol::following::Applied;
 use crate::handle::build_error::BuildError;
 use crate::handle::core::Core;
@@ -56,6 +56,26 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Bytes of a row that say which versions could not be opened, and why.
 const FAILED_MAX: usize = 16 << 10;
+
+/// How far a step has come with asking the store.
+struct Asking {
+    /// Until when rows are read one after the other; nothing where that is not to end.
+    until: Option<Timestamp>,
+    /// How often it may be asked yet.
+    most: usize,
+    /// The head was looked at.
+    has_followed: bool,
+}
+
+impl Asking {
+    fn new(until: Option<Timestamp>) -> Self {
+        Self { until, most: REQUESTS_MAX, has_followed: false }
+    }
+
+    fn is_late(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now >= until)
+    }
+}
 
 /// A version that was opened, where it is the one that was agreed on.
 fn as_agreed<I: ?Sized + 'static, O: 'static>(
@@ -245,9 +265,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.tell_counts(agent);
         self.press(fleet, agent);
         let poll = Duration::from_millis(agent.member.following.timing().poll);
-        let (until, mut most) = (self.serving.clock.now().plus(poll / 2), REQUESTS_MAX);
+        // Whoever steps it by hand may do so once in a second, and a turn of each lane is all that it gets.
+        let is_driven = !fleet.by_hand.load(Ordering::Relaxed);
+        let mut asking = Asking::new(is_driven.then(|| self.serving.clock.now().plus(poll / 2)));
         loop {
-            let goes_on = self.ask(fleet, agent, until, &mut most);
+            let goes_on = self.ask(fleet, agent, &mut asking);
             self.take_opened(fleet, agent);
             self.make_true(fleet, agent);
             if !goes_on {
@@ -329,15 +351,23 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .collect();
     }
 
-    /// Asks the store for what is due, until then; whether there may be more, since what has come in is to be agreed on, or made true, first. Each
-    /// lane goes on where it was: whoever judges may have hundreds of rows to read, from a store that is slow.
-    fn ask(&self, fleet: &Membership, agent: &mut Agent, until: Timestamp, most: &mut usize) -> bool {
+    /// Asks the store for what is due; whether there may be more, since what has come in is to be agreed on, or made true, first. Rows are read
+    /// for so long only: whoever judges may have hundreds to read, from a store that is slow, and goes on with the next one in the next step.
+    fn ask(&self, fleet: &Membership, agent: &mut Agent, asking: &mut Asking) -> bool {
         let clock = &self.serving.clock;
         let print = |agent: &Agent| agent.head().map(|applied| applied.written.print);
         let (head, demands) = (print(agent), fleet.demands.lock().clone());
-        while *most > 0 {
-            let Some((lane, act)) = agent.member.due(clock.now()) else { break };
-            *most -= 1;
+        while asking.most > 0 {
+            let now = clock.now();
+            // A store may take longer for one answer than there is between two looks at the head.
+            let due = if asking.has_followed && asking.is_late(now) {
+                agent.member.due_beside_the_head(now)
+            } else {
+                agent.member.due(now)
+            };
+            let Some((lane, act)) = due else { break };
+            asking.most -= 1;
+            asking.has_followed |= lane == Lane::Follow;
             let reads_head = matches!(&act, Act::Get { kind: Kind::Head, .. });
             let reply = agent.perform(&act);
             if reads_head && matches!(reply, Reply::Same | Reply::Value { .. }) {
@@ -350,11 +380,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if let Some(why) = agent.member.judge.refused.take() {
                 agent.error = Some(format!("what was judged cannot be agreed on: {why}"));
             }
-            if clock.now() >= until {
-                break;
-            }
             if print(agent) != head || *fleet.demands.lock() != demands {
                 return true;
+            }
+            let judge = &agent.member.judge;
+            if lane == Lane::Judge && (judge.reads_rows() || judge.rests()) && asking.is_late(clock.now()) {
+                break;
             }
         }
         false
@@ -362,8 +393,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Asks the store for all that is due.
     fn ask_all(&self, fleet: &Membership, agent: &mut Agent) {
-        let (until, mut most) = (Timestamp::from_unix_nanos(u64::MAX), REQUESTS_MAX);
-        while self.ask(fleet, agent, until, &mut most) {}
+        let mut asking = Asking::new(None);
+        while self.ask(fleet, agent, &mut asking) {}
     }
 
     /// Takes over versions that were opened aside; whether there were any.
@@ -731,8 +762,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
+
     use super::*;
+    use crate::fleet::key::Key;
     use crate::fleet::memory::InMemory;
+    use crate::fleet::store::{Over, Page, Read, Store, StoreError, Tag};
     use crate::handle::handle::ModelHandle;
     use crate::handle::options::{Fleet, Threads};
     use crate::model::closure::closure;
@@ -750,6 +785,116 @@ mod tests {
         clock.advance(Duration::from_secs(31));
         handle.tick();
         handle
+    }
+
+    /// A store in memory that takes its time for an answer, and what it was asked.
+    struct Slow {
+        store: Arc<InMemory>,
+        clock: Clock,
+        takes: Arc<Mutex<Duration>>,
+        asked: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Slow {
+        fn asked(&self, what: &str, key: &Key) {
+            self.clock.advance(*self.takes.lock());
+            self.asked.lock().push(format!("{what} {key}"));
+        }
+    }
+
+    impl Store for Slow {
+        fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+            self.asked("get", key);
+            self.store.get(key, known)
+        }
+        fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+            self.asked("put", key);
+            self.store.put(key, value, over)
+        }
+        fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+            self.asked("list", under);
+            self.store.list(under, after)
+        }
+        fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+            self.store.remove(key, that)
+        }
+    }
+
+    /// What a process that judges seven others has asked in each step of two minutes, of which a thread takes one ten times in a second, and who
+    /// does it by hand one in a second; and how often it has brought rows together, and put its own.
+    fn judged(takes: Duration, by_hand: bool) -> (Vec<Vec<String>>, u64, usize) {
+        let clock = clock();
+        let store = Arc::new(InMemory::new(clock.clone()));
+        let (slow, asked): (Arc<Mutex<Duration>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let build = |fleet: Fleet, seed| {
+            ModelHandle::builder("x")
+                .live("v1", closure("v1@1", |_: &f64| Ok(1.0)))
+                .threads(Threads::manual())
+                .clock(clock.clone())
+                .fleet(fleet.seed(seed))
+                .build()
+                .unwrap()
+        };
+        let own = Slow {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            takes: Arc::clone(&slow),
+            asked: Arc::clone(&asked),
+        };
+        let judge: ModelHandle<f64, f64> = build(Fleet::on(own), 1);
+        let settle = |members: &[ModelHandle<f64, f64>]| {
+            for _ in 0..40 {
+                clock.advance(Duration::from_secs(1));
+                judge.tick();
+                members.iter().for_each(ModelHandle::tick);
+            }
+        };
+        settle(&[]);
+        let others: Vec<_> = (2..9).map(|seed| build(Fleet::on(Arc::clone(&store)), seed)).collect();
+        settle(&others);
+        let (status, fleet) = (|| judge.fleet().unwrap(), judge.inner.fleet.as_ref().unwrap());
+        assert!(status().judges);
+        let (row, merged) = (format!("put switchback/h/x/rows/{}", status().name), status().merged);
+        *slow.lock() = takes;
+        asked.lock().clear();
+        fleet.by_hand.store(by_hand, Ordering::Relaxed);
+        let (mut steps, until) = (Vec::new(), clock.now().plus(Duration::from_secs(120)));
+        while clock.now() < until {
+            clock.advance(if by_hand { Duration::from_secs(1) } else { REST });
+            others.iter().for_each(ModelHandle::tick);
+            judge.inner.step(fleet, |_| {});
+            steps.push(std::mem::take(&mut *asked.lock()));
+        }
+        let puts = steps.iter().flatten().filter(|asked| **asked == row).count();
+        (steps, status().merged - merged, puts)
+    }
+
+    fn rows(asked: &[String]) -> usize {
+        asked.iter().filter(|asked| asked.starts_with("get ") && asked.contains("/rows/")).count()
+    }
+
+    /// Bug: with a store whose answers take longer than half of the time between two looks at the head, a process told the others nothing any more
+    /// and judged nothing. Cause: after that time a step asked nothing more, and the next one began with the head, which was due again. Fix: it is
+    /// looked at once in a step then, and the others ask on; only the reading of rows, of which there may be hundreds, goes on in the next step.
+    #[test]
+    fn a_store_that_is_slow_is_asked_for_all() {
+        for (takes, merged_at_least, puts_at_least) in [(100, 30, 20), (600, 4, 15), (1_200, 4, 10)] {
+            let (steps, merged, puts) = judged(Duration::from_millis(takes), false);
+            assert!(merged >= merged_at_least, "{takes}: {merged}");
+            assert!(puts >= puts_at_least, "{takes}: {puts}");
+            let most = steps.iter().map(|asked| rows(asked)).max().unwrap();
+            assert!((1..=5).contains(&most), "{takes}: {most}");
+            assert!(steps.iter().all(|asked| asked.len() < 20), "{takes}: {steps:?}");
+        }
+    }
+
+    /// Bug: whoever stepped a process by hand once in a second had no cut of a fleet in time, and nothing was raised. Cause: a step was over after
+    /// half of the time between two looks, as on a thread that goes on at once. Fix: by hand it has no such end.
+    #[test]
+    fn a_step_by_hand_reads_all_rows() {
+        let (steps, merged, puts) = judged(Duration::from_millis(100), true);
+        assert!(merged >= 30 && puts >= 20, "{merged} {puts}");
+        assert!(steps.iter().any(|asked| rows(asked) >= 7));
     }
 
     fn clock() -> Clock {

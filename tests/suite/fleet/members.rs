@@ -460,7 +460,7 @@ impl Store for Watched {
 
 /// Bug: in the process that judges nothing that others had decided was made true, and nothing that was lowered there was told to others, before it
 /// had read the rows of all, up to a thousand requests later. Cause: all that was due was asked for first. Fix: a step goes on asking only until
-/// something comes in that goes before, and for half the time between two looks at most; whoever judges goes on with the next row after.
+/// something comes in that goes before; whoever judges goes on with the next row after.
 #[test]
 fn whoever_judges_reads_rows_between_what_is_to_be_made_true() {
     let mut world = World::new(0);
@@ -529,27 +529,6 @@ fn whoever_judges_reads_rows_between_what_is_to_be_made_true() {
     let first = seen.iter().position(|asked| is_row(asked)).unwrap();
     let put = seen.iter().position(|asked| asked.starts_with("put ") && asked.ends_with("/head")).unwrap();
     assert!(seen[first + 1..put].iter().all(|asked| !is_row(asked)), "{seen:?}");
-
-    // One step takes no longer than half of the time between two looks and one request, and it judges all the same.
-    let merged = || judge.fleet().unwrap().merged;
-    let (before, most) = (merged(), Arc::new(AtomicU64::default()));
-    let (within, turned) = (Arc::new(AtomicU64::default()), clock.clone());
-    let counts = Arc::clone(&within);
-    *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
-        if is_row(asked) {
-            turned.advance(Duration::from_millis(200));
-            counts.fetch_add(1, Ordering::Relaxed);
-        }
-    }));
-    for _ in 0..100 {
-        world.members[0].tick();
-        most.fetch_max(within.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        world.members[1..].iter().for_each(|member| member.tick());
-        clock.advance(Duration::from_millis(100));
-    }
-    *watched.watch.lock().unwrap() = None;
-    assert_eq!(most.load(Ordering::Relaxed), 3);
-    assert!(merged() > before + 2, "{} of {before}", merged());
 }
 
 /// Bug: one request that was refused at the end made a clean goodbye an end without a word, which counts against the candidate. Cause: the last row
