@@ -12,6 +12,9 @@ pub(crate) const DEPTH_MAX: usize = 8;
 /// Names that some systems take for devices, whatever stands behind the dot.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
+/// What lies at the root of a volume, and is its file system's alone: no model and no version, wherever a volume is mounted.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// A name as one component of a path.
 pub(crate) fn component(what: &'static str, name: &str) -> Result<(), RepositoryError> {
     let refused = |cause| Err(RepositoryError::Name { what, name: name.chars().take(64).collect(), cause });
@@ -34,6 +37,9 @@ pub(crate) fn component(what: &'static str, name: &str) -> Result<(), Repository
     }
     if name.ends_with(['.', ' ']) || name.starts_with(' ') {
         return refused("it ends or begins with what some systems drop");
+    }
+    if name == LOST_AND_FOUND && what != "file" {
+        return refused("a file system keeps what it has found for itself by that name");
     }
     let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let numbered =

@@ -58,9 +58,10 @@ pub struct Swept {
     pub asides: usize,
     /// Data sets that no version refers to any more.
     pub data: usize,
-    /// Entries that were left alone, because the system could not tell what they are, or whether somebody works on them: a look, or their
-    /// lock, was answered with an error, a link leads to what is not there, or a model's folder is empty, as one is on which nothing is
-    /// mounted. All data is left alone too, then: what cannot be seen may refer to any. Sweep where the folder is local and whole.
+    /// Entries that were left alone, because nobody can tell what they are, what they refer to, or whether somebody works on them: a look, or
+    /// their lock, was answered with an error, a folder has too many entries, a link leads to what is not there, or a version cannot be read.
+    /// Where data would be removed otherwise, a model's folder that is empty is one too, as one is on which nothing is mounted. All data is left
+    /// alone then: what cannot be seen may refer to any. Sweep where the folder is local and whole.
     pub unsure: usize,
 }
 
@@ -334,11 +335,11 @@ impl Repository {
     /// Removes what publishers that were killed have left behind, and data that no version refers to. Leaves alone what
     /// somebody is publishing, what nobody can tell of whether somebody is (a file system that has no locks), and all data
     /// while there is a manifest that cannot be read, or a model or version that cannot be looked at: it may refer to any. A model whose
-    /// folder is a link is looked at like any other.
+    /// folder is a link is looked at like any other, unless it is another name of a model that lies beside it.
     ///
     /// # Errors
     ///
-    /// A folder cannot be listed, or something cannot be removed.
+    /// The repository's folder, or that of its data, cannot be listed, or something cannot be removed.
     pub fn sweep(&self) -> Result<Swept, RepositoryError> {
         let mut swept = Swept::default();
         let (mut used, mut certain) = (Vec::new(), true);
@@ -354,7 +355,7 @@ impl Repository {
                 }
             };
         // Of something that cannot be seen nobody knows to what it refers.
-        let mut unseen = 0;
+        let (mut unseen, mut empty) = (0, 0);
         for model in names(&self.root)? {
             if name::component("model", &model).is_err() {
                 continue;
@@ -368,9 +369,15 @@ impl Repository {
                     continue;
                 }
             }
-            let inside = names(&folder)?;
+            if self.is_another_name(&folder) {
+                continue;
+            }
+            let Ok(inside) = names(&folder) else {
+                unseen += 1;
+                continue;
+            };
             // Whoever removes the last version leaves the lock of the tags, and a mount that is not there nothing.
-            unseen += usize::from(inside.is_empty());
+            empty += usize::from(inside.is_empty());
             for name in inside {
                 let path = folder.join(&name);
                 let tags = name.starts_with(".tags.json.");
@@ -382,7 +389,11 @@ impl Repository {
                         path.join(LOCK)
                     })) {
                         // A removal that was cut short; or, as long as it is empty, a publisher that has just begun.
-                        Works::NoLock if !tags && names(&path)?.is_empty() => Works::Somebody,
+                        Works::NoLock if !tags => match names(&path) {
+                            Ok(inside) if inside.is_empty() => Works::Somebody,
+                            Ok(_) => Works::NoLock,
+                            Err(_) => Works::Unknown,
+                        },
                         works => works,
                     };
                     match works {
@@ -410,22 +421,36 @@ impl Repository {
                         // Whatever it is, no manifest of a version refers to data from there, where there surely is none.
                         Err(RepositoryError::NoVersion { .. })
                             if matches!(there(fs::symlink_metadata(path.join(FILE))), Ok(None)) => {}
-                        Err(RepositoryError::Disk { .. }) => unseen += 1,
-                        Err(_) => certain = false,
+                        Err(_) => unseen += 1,
                     }
                 }
             }
         }
-        swept.unsure = unseen;
-        certain &= unseen == 0;
         let folder = self.root.join(DATA).join("sha256");
-        for name in names(&folder)?.into_iter().filter(|_| certain) {
-            if !used.iter().any(|data| data.attached && data.sha256.as_deref() == Some(&name)) {
-                self.discard(&folder.join(name))?;
-                swept.data += 1;
-            }
+        let mut unused = names(&folder)?;
+        unused.retain(|name| {
+            !used.iter().any(|data| data.attached && data.sha256.as_deref() == Some(name.as_str()))
+        });
+        // Otherwise it stands in nobody's way.
+        swept.unsure = unseen + if unused.is_empty() { 0 } else { empty };
+        certain &= swept.unsure == 0;
+        for name in unused.into_iter().filter(|_| certain) {
+            self.discard(&folder.join(name))?;
+            swept.data += 1;
         }
         Ok(swept)
+    }
+
+    /// Whether a link at the root is another name of a model that lies there too, and is looked at by its own.
+    fn is_another_name(&self, folder: &Path) -> bool {
+        let is_link = fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink());
+        let of = || Some((fs::canonicalize(folder).ok()?, fs::canonicalize(&self.root).ok()?));
+        is_link
+            && of().is_some_and(|(model, root)| {
+                let name = model.file_name().and_then(std::ffi::OsStr::to_str);
+                model.parent() == Some(&*root)
+                    && name.is_some_and(|name| name::component("model", name).is_ok())
+            })
     }
 
     fn discard(&self, path: &Path) -> Result<(), RepositoryError> {

@@ -42,7 +42,7 @@ fn a_repository_that_is_not_there_says_what_the_system_said() {
     assert!(std::error::Error::source(&refused).is_none(), "it would be told twice");
 }
 
-/// Bug: beside 1, 2, 9, 10 an empty `10.bak` made `latest` 9 in silence, `lost+found` made it what could not be opened.
+/// Bug: beside 1, 2, 9, 10 an empty `10.bak` made `latest` 9 in silence, and `lost+found` made it what could not be opened.
 /// Cause: any folder was a version, and one name that is no number put all names in the order of letters.
 /// Fix: a folder with neither manifest nor model is no version, and is told; numbers are in numeric order and last, whatever
 /// lies beside them.
@@ -53,7 +53,7 @@ fn a_stray_folder_is_no_version_and_flips_nothing() {
         keep(&folder, version);
     }
     let models = repository(&folder);
-    for stray in ["10.bak", "lost+found"] {
+    for stray in ["10.bak", "notes"] {
         fs::create_dir(folder.0.join("models/late").join(stray)).unwrap();
         assert_eq!(versions(&models), ["1", "2", "9", "10"]);
         assert_eq!(latest(&models), "10");
@@ -62,6 +62,10 @@ fn a_stray_folder_is_no_version_and_flips_nothing() {
         assert!(error.to_string().contains("neither a manifest.json nor a model.onnx"), "{error}");
         assert!(matches!(models.resolve("late", stray), Err(RepositoryError::NoVersion { .. })));
     }
+    // What no version can be called is not looked at.
+    fs::create_dir(folder.0.join("models/late/lost+found")).unwrap();
+    assert_eq!((versions(&models).len(), latest(&models)), (4, "10".into()));
+    assert!(matches!(models.get("late", "lost+found"), Err(RepositoryError::Name { .. })));
     // One that holds a model is a version, and none that others are taken for.
     keep(&folder, "10.bak");
     assert_eq!(versions(&models), ["10.bak", "1", "2", "9", "10"]);
@@ -70,13 +74,14 @@ fn a_stray_folder_is_no_version_and_flips_nothing() {
     assert!(unknown.ends_with("it has 1, 10, 10.bak, 2, 9"), "{unknown}");
 }
 
-/// A stray is told to whoever watches, once.
+/// A stray is told to whoever watches, once; what a file system keeps beside the versions is none.
 #[test]
 fn a_stray_folder_is_told_to_who_watches() {
     let folder = Folder::new();
     keep(&folder, "1");
     let clock = Clock::manual(Timestamp::from_unix_seconds(1_790_000_000));
     let mut watch = repository(&folder).watch_by("late", clock.clone()).unwrap();
+    fs::create_dir(folder.0.join("models/late/notes")).unwrap();
     fs::create_dir(folder.0.join("models/late/lost+found")).unwrap();
     let mut look = |after: u64| {
         clock.advance(seconds(after));

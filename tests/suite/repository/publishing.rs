@@ -293,7 +293,7 @@ fn data_stays_while_a_version_that_may_need_it_cannot_be_seen() {
     fs::remove_file(&one).unwrap();
     fs::rename(late.join(".one"), &away).unwrap();
     symlink(&away, &one).unwrap();
-    swept(0, "one that is used by nobody here, and may be by others");
+    swept(1, "one that is used by nobody here, and may be by others");
     fs::remove_file(&one).unwrap();
     fs::rename(&away, &one).unwrap();
     // What is in nobody's way: a link to a file, a folder that is no version, a file beside the models.
@@ -305,6 +305,53 @@ fn data_stays_while_a_version_that_may_need_it_cannot_be_seen() {
     swept(1, "a link leads to what is gone now");
     fs::remove_file(late.join("6")).unwrap();
     assert_eq!(models.sweep().unwrap().data, 1);
+}
+
+/// Bug: on a volume whose root is a repository, or a model's folder, no data was ever removed, nor beside a link that gives a model a second name,
+/// and one folder that could not be listed ended a sweep; `verify` found a fault in what is no version. Cause: `lost+found`, which is empty or for
+/// root alone, was looked at like a model or a version, a link like a model of another name, and a listing was not to fail. Fix: `lost+found` is
+/// no name, a link to a model beside it is passed over, what cannot be listed is unseen, and an empty folder only where there is data to remove.
+#[cfg(unix)]
+#[test]
+fn a_sweep_is_sure_where_only_a_file_system_and_second_names_are_in_its_way() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    let (models, root) = (repository(&folder), folder.0.join("models"));
+    let data = folder.0.join("flights.csv");
+    fs::write(&data, "a,b\n1,2\n").unwrap();
+    let flights = serde_json::from_str::<DataSet>(r#"{"name": "flights"}"#).unwrap();
+    models.publish(draft("1").attach(flights, &data)).unwrap();
+    let swept = || models.sweep().map(|swept| (swept.data, swept.unsure)).unwrap();
+    // What the file system keeps there, whether it can be looked at or not.
+    fs::create_dir(root.join("lost+found")).unwrap();
+    symlink("lost+found", root.join("late/lost+found")).unwrap();
+    assert_eq!(models.models().unwrap(), ["late"]);
+    assert!(models.unusable("late").unwrap().is_empty());
+    models.publish(Draft::new(Manifest::new("late", "lost+found", Timestamp::default()))).unwrap_err();
+    // A second name, and one of that.
+    symlink("late", root.join("prod")).unwrap();
+    symlink(root.join("prod"), root.join("stable")).unwrap();
+    // An empty folder is in nobody's way as long as all data is used.
+    fs::create_dir(root.join("planned")).unwrap();
+    assert_eq!(swept(), (0, 0));
+    models.remove("late", "1").unwrap();
+    assert_eq!(swept(), (0, 1), "nothing may be mounted there");
+    fs::remove_dir(root.join("planned")).unwrap();
+    // A manifest that cannot be read is counted.
+    models.publish(draft("2")).unwrap();
+    let manifest = root.join("late/2/manifest.json");
+    let written = fs::read(&manifest).unwrap();
+    fs::write(&manifest, b"{").unwrap();
+    assert_eq!(swept(), (0, 1), "its manifest");
+    fs::write(&manifest, written).unwrap();
+    // More than can be listed.
+    let crowd = folder.0.join("crowd");
+    fs::create_dir(&crowd).unwrap();
+    (0..=65_536).for_each(|number| drop(fs::File::create(crowd.join(number.to_string())).unwrap()));
+    symlink(&crowd, root.join("crowd")).unwrap();
+    assert_eq!(swept(), (0, 1), "a folder that cannot be listed");
+    fs::remove_file(root.join("crowd")).unwrap();
+    assert_eq!(swept(), (1, 0));
 }
 
 /// What is there is what was there before, or what was asked for, whichever step fails.
