@@ -52,7 +52,8 @@ impl Agent {
                 let awaited = if now < handover.until { Heir::Awaited } else { Heir::None };
                 handover.heir.map_or(awaited, Heir::Is)
             }
-            Reply::Absent | Reply::Damaged { .. } => Heir::None,
+            // What has no tag could not be read this time.
+            Reply::Absent | Reply::Damaged { tag: Some(_) } => Heir::None,
             _ => Heir::Unknown,
         }
     }
@@ -154,7 +155,9 @@ impl Agent {
                     Some(_) => drop(self.courier.doubted.remove(&process)),
                     None => {}
                 },
-                Reply::Absent | Reply::Damaged { .. } => drop(self.courier.doubted.remove(&process)),
+                Reply::Absent | Reply::Damaged { tag: Some(_) } => {
+                    self.courier.doubted.remove(&process);
+                }
                 _ => {}
             }
         }
@@ -221,7 +224,7 @@ impl Agent {
                     tags.push((key, tag));
                 }
                 Reply::Absent => return Some(Err(format!("{key} is gone"))),
-                Reply::Damaged { .. } => return Some(Err(format!("{key} cannot be read"))),
+                Reply::Damaged { tag: Some(_) } => return Some(Err(format!("{key} cannot be read"))),
                 _ => return None,
             }
         }
@@ -267,7 +270,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let now = self.serving.clock.now();
         for (handover, since) in std::mem::take(&mut agent.courier.claimed) {
             match agent.read_parts(&handover) {
-                None => agent.courier.claimed.push((handover, since)),
+                // Beyond that nothing of it counts any more.
+                None if now < handover.until => agent.courier.claimed.push((handover, since)),
+                None => {}
                 Some(Err(why)) => agent.error = Some(why),
                 Some(Ok(handed)) => {
                     self.control.lock().take_over_from(handed, &self.serving.joins, now);
