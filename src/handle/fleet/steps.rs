@@ -691,13 +691,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Says goodbye, as far as the store can be asked. What did not get there is tried again within so long.
     pub(crate) fn leave_fleet(&self, patience: Duration) {
         let Some(fleet) = &self.fleet else { return };
+        let began = self.serving.clock.reading();
         let agent = &mut *fleet.agent.lock();
         self.close_mailbox(fleet, agent, patience / 2);
         let handed = self.hand_over(fleet);
         self.tell_counts(agent);
         self.press(fleet, agent);
         agent.member.leave();
-        self.say_goodbye(fleet, agent, patience);
+        let spent = Duration::from_nanos(self.serving.clock.reading().nanos_since(began));
+        self.say_goodbye(fleet, agent, patience.saturating_sub(spent));
         // After the last row: what it counts is in the bits, and is not counted by an heir.
         if agent.state == FleetState::Following && agent.member.has_left() {
             self.leave_handover(fleet, agent, handed);

@@ -556,6 +556,30 @@ fn a_goodbye_that_is_refused_is_said_again() {
     }
 }
 
+/// Bug: to leave a fleet took up to three quarters of the deadline, where half is for it. Cause: the last row was put again for all of that half,
+/// whatever the letters before it had taken. Fix: it has what is left of it, and is put three times in any case.
+#[test]
+fn a_goodbye_has_the_time_that_letters_have_left() {
+    let mut world = World::new(1);
+    let watched = Arc::new(Watched::new(&world.store));
+    let fleet = Fleet::on(Arc::clone(&watched)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+    world.join_as(|builder| builder.fleet(fleet.seed(99)));
+    world.steps(20, 0);
+    let (ends, puts) = (world.members.pop().unwrap(), Arc::new(AtomicU64::default()));
+    watched.refuses.store(1_000, Ordering::Relaxed);
+    let (counts, turned, mut is_slow) = (Arc::clone(&puts), world.clock.clone(), true);
+    *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
+        if asked.contains("/mail/") && std::mem::take(&mut is_slow) {
+            turned.advance(Duration::from_secs(4));
+        }
+        if asked.starts_with("put ") && asked.contains("/rows/") {
+            counts.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    ends.close(Duration::from_secs(8)).unwrap();
+    assert_eq!(puts.load(Ordering::Relaxed), 3);
+}
+
 /// The same of a folder: see `one_key_that_cannot_be_looked_at_hides_no_other` beside the store.
 #[test]
 fn a_row_that_a_folder_cannot_show_is_set_aside_and_judging_goes_on() {
