@@ -80,7 +80,7 @@ pub enum Change {
 /// afterwards is told as [`Changed`](Change::Changed), and as [`Settled`](Change::Settled) once it is whole again.
 /// [`listed_only`](Self::listed_only) leaves nothing to time.
 ///
-/// A version that cannot be looked at is as it was: an error of the system is no change. Only what the system says is not there is told as
+/// A version that cannot be looked at is as it was, and so is a part of one: an error of the system is no change. Only what the system says is not there is told as
 /// [`Removed`](Change::Removed), and where the model's folder itself is gone or empty, as of a share that is away, that is an error.
 ///
 /// What follows from a change is the host's to say; `ModelHandle::follow` stages or tries
@@ -312,16 +312,16 @@ impl Watch {
             if name == TAGS || super::name::component("version", &name).is_err() {
                 continue;
             }
-            let (print, is_certain) = match version_folder(folder, &name) {
+            let known = self.known.get(&name).map(|known| &known.print);
+            let print = match version_folder(folder, &name) {
                 Ok(None) => continue,
-                Ok(Some(path)) => print(folder, &name, &path),
+                Ok(Some(path)) => print(folder, &name, &path).beside(known),
                 // It is told why it is none.
-                Err(NoFolder::Link(_)) => (Print::new(), true),
-                Err(NoFolder::Disk(_)) => (Print::new(), false),
+                Err(NoFolder::Link(_)) => Print::new(),
+                // What cannot be looked at is as it was.
+                Err(NoFolder::Disk(_)) => known.cloned().unwrap_or_default(),
             };
-            // What cannot be looked at is as it was.
-            let known = self.known.get(&name).filter(|_| !is_certain);
-            seen.insert(name, known.map_or(print, |known| known.print.clone()));
+            seen.insert(name, print);
         }
         Ok(seen)
     }
@@ -347,46 +347,105 @@ fn has_manifest(print: &Print) -> bool {
     print.iter().any(|(file, ..)| file == FILE)
 }
 
-/// The files of a version, by their paths below its folder, as far as they can be looked at; and whether that is all of them.
-fn print(below: &Path, version: &str, folder: &Path) -> (Print, bool) {
-    let mut print = Print::new();
-    let mut is_certain = add_to(&mut print, folder, "", 0);
+/// What was seen of a version.
+#[derive(Default)]
+struct Sight {
+    /// The files, by their paths below its folder, as far as they can be looked at.
+    print: Print,
+    /// What could not be looked at: a path, and of a folder that could not be listed all that is below it. The version's own folder is `""`.
+    unseen: Vec<String>,
+}
+
+impl Sight {
+    fn look(&mut self, root: &Path, below: &str, depth: usize) {
+        let names = names(&root.join(below)).unwrap_or_else(|error| {
+            // Of more than can be listed none is.
+            if !matches!(error, RepositoryError::TooMany { .. }) {
+                self.unseen.push(below.to_owned());
+            }
+            Vec::new()
+        });
+        for name in names {
+            let file = if below.is_empty() { name } else { format!("{below}/{name}") };
+            let metadata = match there(fs::symlink_metadata(root.join(&file))) {
+                Ok(Some(metadata)) => metadata,
+                Ok(None) => continue,
+                Err(_) => {
+                    self.unseen.push(file);
+                    continue;
+                }
+            };
+            if self.print.len() >= FILES_MAX {
+                return;
+            }
+            if metadata.is_dir() && depth < DEPTH_MAX {
+                self.look(root, &file, depth + 1);
+            } else {
+                self.print.push((file, metadata.len(), metadata.modified().ok()));
+            }
+        }
+    }
+
+    /// What is there, by path: what was seen as it is, and what could not be seen as it was.
+    fn beside(self, known: Option<&Print>) -> Print {
+        let Self { mut print, unseen } = self;
+        let is_below = |file: &str, path: &str| {
+            file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_link = |file: &str| is_below(file, LINK);
+        let is_unseen = |file: &str| {
+            unseen.iter().any(|path| is_below(file, path) || (path.is_empty() && !is_link(file)))
+        };
+        print.extend(known.into_iter().flatten().filter(|(file, ..)| is_unseen(file)).cloned());
+        print.sort();
+        print
+    }
+}
+
+/// Before the path to which a version's own folder is a link.
+const LINK: &str = "->";
+
+/// Looks at the files of a version.
+fn print(below: &Path, version: &str, folder: &Path) -> Sight {
+    let mut sight = Sight::default();
+    sight.look(folder, "", 0);
     // A link that points elsewhere is a change, though nothing below it was written to.
     let path = below.join(version);
     if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
         match fs::read_link(&path) {
-            Ok(to) => print.push((format!("-> {}", to.display()), 0, None)),
-            Err(_) => is_certain = false,
+            Ok(to) => sight.print.push((format!("{LINK}/{}", to.display()), 0, None)),
+            Err(_) => sight.unseen.push(LINK.to_owned()),
         }
     }
-    (print, is_certain)
+    sight
 }
 
-fn add_to(print: &mut Print, root: &Path, below: &str, depth: usize) -> bool {
-    let mut is_certain = true;
-    let names = names(&root.join(below)).unwrap_or_else(|error| {
-        // Of more than can be listed none is.
-        is_certain = matches!(error, RepositoryError::TooMany { .. });
-        Vec::new()
-    });
-    for name in names {
-        let file = if below.is_empty() { name } else { format!("{below}/{name}") };
-        let metadata = match there(fs::symlink_metadata(root.join(&file))) {
-            Ok(Some(metadata)) => metadata,
-            Ok(None) => continue,
-            Err(_) => {
-                is_certain = false;
-                continue;
-            }
-        };
-        if print.len() >= FILES_MAX {
-            return is_certain;
-        }
-        if metadata.is_dir() && depth < DEPTH_MAX {
-            is_certain &= add_to(print, root, &file, depth + 1);
-        } else {
-            print.push((file, metadata.len(), metadata.modified().ok()));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(files: &[(&str, u64)]) -> Print {
+        files.iter().map(|(file, size)| ((*file).to_owned(), *size, None)).collect()
     }
-    is_certain
+
+    /// Bug: of a version of which one part could not be looked at no change was ever seen, so that a copy that went on looked settled. Cause: after
+    /// such a look all of it was taken to be as it was. Fix: what was seen is as it is, and only what could not be seen is as it was.
+    #[test]
+    fn what_was_seen_beside_what_could_not_be_is_as_it_is() {
+        let known =
+            files(&[("a", 1), ("gone", 1), ("kept", 1), ("kept.txt", 1), ("kept/b", 2), ("kept/c/d", 3)]);
+        let seen = |seen: &[(&str, u64)], unseen: &[&str]| {
+            let unseen = unseen.iter().map(|path| (*path).to_owned()).collect();
+            Sight { print: files(seen), unseen }.beside(Some(&known))
+        };
+        let told = seen(&[("new", 1), ("a", 2)], &["kept"]);
+        assert_eq!(told, files(&[("a", 2), ("kept", 1), ("kept/b", 2), ("kept/c/d", 3), ("new", 1)]));
+        assert_eq!(seen(&[("b", 2), ("a", 2)], &[]), files(&[("a", 2), ("b", 2)]), "all was seen");
+        assert_eq!(seen(&[], &[""]), known, "nothing was");
+        assert_eq!(seen(&[("->/x", 0)], &[""]).len(), known.len() + 1, "but where it leads");
+        assert_eq!(
+            Sight { print: files(&[("a", 1)]), unseen: vec!["b".into()] }.beside(None),
+            files(&[("a", 1)])
+        );
+    }
 }
