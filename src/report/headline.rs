@@ -18,7 +18,8 @@ pub(crate) fn outcome(report: &Report) -> (&'static str, Tone) {
     match (report.rollout.phase, &report.rollout.cause) {
         (Phase::Promoted, _) if left_again(report).is_some() => ("Promoted, later replaced", Tone::Open),
         (Phase::Promoted, None | Some(Cause::Superseded { .. })) => ("Promoted", Tone::Good),
-        (Phase::Promoted, Some(_)) => ("Live, and does harm", Tone::Bad),
+        // Whether it is live still, or another version was promoted since, is not told here.
+        (Phase::Promoted, Some(_)) => ("Promoted, and did harm", Tone::Bad),
         (Phase::Baking, _) => ("Live, being watched", Tone::Good),
         (Phase::Staged | Phase::Shadow | Phase::Canary, _) if paused => ("Held: nothing decided", Tone::Open),
         (Phase::Staged, _) => ("Waiting", Tone::Open),

@@ -1,5 +1,6 @@
 //! The page about a rollout, as whoever was not there reads it.
 
+use switchback::events::Cause;
 use switchback::guard;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::{Limits, Shadowing};
@@ -223,6 +224,17 @@ fn a_promotion_that_was_undone_later_is_said_to_be() {
         "{headline}"
     );
     assert!(html.contains("Promoted, later replaced"));
+}
+
+/// Bug: "Live, and does harm" stood on the page of a rollout after another version was promoted. Cause: a report is of one rollout, and knows of no
+/// other. Fix: it says what stays true.
+#[test]
+fn a_live_that_did_harm_is_not_said_to_be_live_for_ever() {
+    let (service, _) = promoted();
+    let mut report = service.report("v2").unwrap();
+    report.rollout.cause = Some(Cause::Eliminated);
+    let (html, _) = check(&report);
+    assert!(html.contains("Promoted, and did harm"));
 }
 
 #[test]
