@@ -101,7 +101,10 @@ impl Repository {
         other("framework", text(&a.lineage.framework), text(&b.lineage.framework));
         other("parent", text(&a.lineage.parent), text(&b.lineage.parent));
         other("profile", profile(a), profile(b));
-        other("model file", a.model.clone(), b.model.clone());
+        // Without a manifest nobody has named one, and the same model in the layout of another is no other.
+        if before.manifest.is_some() && after.manifest.is_some() {
+            other("model file", a.model.clone(), b.model.clone());
+        }
         other("samples", samples(a), samples(b));
         other("tolerance of samples", tolerance(a), tolerance(b));
         let (before, after) = in_order(a, b);

@@ -175,6 +175,22 @@ fn whatever_a_manifest_says_of_what_was_made_is_a_difference() {
     }
 }
 
+/// Bug: beside a version without a manifest each other one was told to have another model file: "model file:  -> model.onnx". Cause: what the
+/// manifest says of it was compared with nothing. Fix: it is compared where both have one.
+#[test]
+fn a_version_without_a_manifest_has_no_other_model_file() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    let path = folder.0.join("models/late/2");
+    fs::create_dir(&path).unwrap();
+    fs::copy(MODEL, path.join("model.onnx")).unwrap();
+    for (one, other) in [("1", "2"), ("2", "1")] {
+        let told = models.diff("late", one, other).unwrap().to_string();
+        assert!(!told.contains("model file"), "{told}");
+    }
+}
+
 #[test]
 fn a_difference_says_what_changed() {
     let folder = Folder::new();
