@@ -433,8 +433,8 @@ impl Control {
         joins.restore(saved, &earlier, shift, now);
     }
 
-    /// Decides what follows for a rollout that was exposed when the process ended without a word, which is counted. The cause, where
-    /// it is taken off.
+    /// Decides what follows for a rollout that was exposed when the process ended without a word, by how often it has. The cause, where it
+    /// is taken off.
     fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
         let ends = self.crashes.get(&self.attempt(number)?.identity).copied().unwrap_or_default();
         let attempt = self.attempt_mut(number)?;

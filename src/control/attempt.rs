@@ -91,8 +91,8 @@ pub(crate) struct Attempt {
     pub(crate) keys_run_out: Option<String>,
     /// The failures of live before the evidence began: what is usual.
     pub(crate) live_before: Events,
-    /// The step of its plan of which it was told that it waits for room.
-    pub(crate) room_told: Option<Option<usize>>,
+    /// The share of which it was told that it waits for it: what a plan's step gives it, and others have.
+    pub(crate) room_told: Option<Share>,
     /// The doubt about what is counted since the exposure changed.
     pub(crate) doubt: Option<Doubt>,
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
@@ -238,7 +238,8 @@ impl Attempt {
         InFlight { calls, oldest: oldest.map(|began| now.since(began)) }
     }
 
-    /// Whether a rollback that names no version takes it off: it is exposed, or waits since a crash for somebody to say whether it is to be.
+    /// Whether its candidate is tried: it is exposed, or waits since a crash for somebody to say whether it is to be. A rollback that names no
+    /// version takes it off.
     pub(crate) fn is_on_trial(&self) -> bool {
         matches!(self.state.phase, Phase::Shadow | Phase::Canary) || self.held.is_some()
     }

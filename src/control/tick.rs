@@ -604,9 +604,8 @@ impl Control {
         }
         let version = attempt.version;
         attempt.waits_until = waits_until;
-        // Once for each step.
-        let step = attempt.state.step;
-        let lacks_room = lacks_room.filter(|_| attempt.room_told.replace(step) != Some(step));
+        // Once for each step: they grow.
+        let lacks_room = lacks_room.filter(|weight| attempt.room_told.replace(*weight) != Some(*weight));
         if let Some(until) = waits_until.filter(|_| attempt.wait_told != waits_until) {
             attempt.wait_told = waits_until;
             let event = EventKind::WaitsForCycle { version, until };

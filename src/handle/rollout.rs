@@ -185,7 +185,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// Nobody ticks this handle; a rollout is over, follows a plan, has a guard that was refused, is given twice or is another handle's; the
+    /// Nobody ticks this handle; a rollout is over, follows a plan, has a guard that was refused, is quarantined, is given twice or is another handle's; the
     /// figure cannot be gone by, or the floor not be kept among so many versions, or beside the candidates that are not among them. Nothing has
     /// changed then.
     pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
@@ -378,7 +378,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// # Errors
     ///
     /// Besides what can be wrong with the plan: nothing guards the rollout ([`Plan::unguarded`] says that this is meant),
-    /// nobody ticks this handle, or the version's identity did harm before.
+    /// nobody ticks this handle, the version's identity did harm before, or its first step asks for more than other candidates leave. What a
+    /// later step asks for is waited for ([`WaitsForRoom`](EventKind::WaitsForRoom)).
     /// Nothing has changed then. A plan that cannot be decided is no error: an
     /// [event](crate::events::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
@@ -521,7 +522,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// Its exposure cannot be written down (`Builder::state`): it stays paused.
+    /// Its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
+    /// meanwhile, under whatever name: it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
         let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();

@@ -130,8 +130,10 @@ fn is_of_a_trial(kind: &EventKind, candidate: VersionId) -> bool {
         | Kind::Undecidable { version, .. }
         | Kind::Planned { version, .. }
         | Kind::WaitsForCycle { version, .. }
+        | Kind::WaitsForRoom { version, .. }
         | Kind::WatchPassed { version }
         | Kind::Aborted { version, .. }
+        | Kind::NoWayBack { version, .. }
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
         | Kind::Overdue { version, .. }

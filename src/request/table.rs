@@ -100,7 +100,7 @@ pub(crate) struct Shadowing {
     pub(crate) sample: Share,
     /// Where the shadow's runs are counted.
     pub(crate) exposure: Arc<Exposure>,
-    /// Latencies in nanoseconds, live's and the candidate's: pairs in which one took longer are counted.
+    /// Live's and the candidate's: pairs in which one took longer are counted.
     pub(crate) slower_than: Arc<[(LatencyLimit, LatencyLimit)]>,
     /// The keys whose pairs count; none where no key was ever seen.
     pub(crate) keys: Option<Arc<Keys>>,

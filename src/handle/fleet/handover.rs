@@ -272,7 +272,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             match agent.read_parts(&handover) {
                 // Beyond that nothing of it counts any more.
                 None if now < handover.until => agent.courier.claimed.push((handover, since)),
-                None => {}
+                None => {
+                    agent.error =
+                        Some(format!("what {} has left could not be read in time", handover.process));
+                }
                 Some(Err(why)) => agent.error = Some(why),
                 Some(Ok(handed)) => {
                     self.control.lock().take_over_from(handed, &self.serving.joins, now);

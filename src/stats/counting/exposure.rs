@@ -51,7 +51,7 @@ pub(crate) struct Exposure {
 /// The things that are looked for in the units of an exposure, beside what its figures hold.
 #[derive(Clone, Default)]
 pub(crate) struct Watched {
-    /// Latencies in nanoseconds: units that took longer are counted.
+    /// Units that took longer are counted.
     pub(crate) slower_than: Arc<[LatencyLimit]>,
     /// Keys that count as units here, each once.
     pub(crate) keys: Option<Arc<Keys>>,

@@ -17,7 +17,7 @@ pub(crate) struct LatencyLimit {
 }
 
 /// The most that is taken off, as a part of the whole.
-pub(crate) const BLUR: f64 = 0.05;
+pub(crate) const BLUR: f64 = 1.0 / PARTS as f64;
 const PARTS: u64 = 20;
 
 impl LatencyLimit {
