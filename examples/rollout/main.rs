@@ -11,7 +11,7 @@
 //!
 //! ```sh
 //! cargo run --release --example rollout            # --help for options
-//! cargo run --release --example rollout -- --state year        # kill it, and start it again
+//! cargo run --release --example rollout -- --state year        # kill it, and start it again: `--stop-at` says where
 //! cargo run --release --example rollout -- --report v3.html    # and a page about what became of v3
 //! ```
 
@@ -91,6 +91,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             progress.clear();
             print::event(&event);
         }
+        if options.stop_at.is_some_and(|time| time <= world.now) {
+            stand_still(&service)?;
+        }
         world.keep()?;
         progress.show(world.now, replay.len() - world.remaining(), &service.handle);
         progress.keep_pace(world.now.since(first), options.days_per_second);
@@ -108,6 +111,20 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     report::check(&service, &labels, &operator, &history)?;
     service.handle.close(Duration::from_secs(10))?;
     Ok(())
+}
+
+/// Waits to be killed, where a crash costs most: the labels of this hour are in a checkpoint, and that they were
+/// delivered is not yet written down, so the process after this one delivers them again.
+fn stand_still(service: &Service) -> Result<(), Box<dyn Error>> {
+    service.handle.checkpoint()?;
+    println!(
+        "{}  process {} stands still, to be killed",
+        print::day(service.clock.now()),
+        std::process::id()
+    );
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Where versions, state and the planes in the air are kept.

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use switchback::guard;
+use switchback::repository::Moment;
+use switchback::{Timestamp, guard};
 
 pub(crate) const HELP: &str = "\
 Replays a year of flights through a service that changes its model while it runs.
@@ -15,6 +16,8 @@ Options:
   --models DIR       the folder with v1.onnx, v2.onnx and v3.onnx, beside golden.csv
   --threads N        request threads                                        [2]
   --days-per-second X  how fast the year passes; 0 for as fast as it can    [0]
+  --stop-at TIME     stands still from TIME on, such as 2013-04-14T04:51:00Z, where a crash costs
+                     most: to be killed there
   --margin X         how far a version's accuracy may lie below live's      [0.02]
   --guard RULE       another guard, such as \"latency p99 at most 2 times live\"; may be repeated
   --min-labels N     labels that a step lasts for at least                  [400]
@@ -31,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) models: PathBuf,
     pub(crate) threads: usize,
     pub(crate) days_per_second: f64,
+    pub(crate) stop_at: Option<Timestamp>,
     pub(crate) margin: f64,
     pub(crate) guards: Vec<guard::Rule>,
     pub(crate) min_labels: u64,
@@ -49,6 +53,7 @@ impl Options {
             models: here.join("models"),
             threads: 2,
             days_per_second: 0.0,
+            stop_at: None,
             margin: 0.02,
             guards: Vec::new(),
             min_labels: 400,
@@ -63,6 +68,7 @@ impl Options {
                 Long("models") => options.models = arguments.value()?.into(),
                 Long("threads") => options.threads = arguments.value()?.parse()?,
                 Long("days-per-second") => options.days_per_second = arguments.value()?.parse()?,
+                Long("stop-at") => options.stop_at = Some(arguments.value()?.parse::<Moment>()?.0),
                 Long("margin") => options.margin = arguments.value()?.parse()?,
                 Long("guard") => options.guards.push(arguments.value()?.parse()?),
                 Long("min-labels") => options.min_labels = arguments.value()?.parse()?,
