@@ -11,6 +11,7 @@ use serde_json::json;
 use super::answer::{Answer, HTML, JSON_LINES, MARKDOWN};
 use super::authority::{Authority, AuthorizationError};
 use super::{change, path, view};
+use crate::base::accept::welcome;
 use crate::base::guarded::guarded;
 use crate::operator::{Operator, Operators, WeakOperator};
 
@@ -78,7 +79,8 @@ impl Admin {
                 if parts.method == Method::HEAD { answer.without_body() } else { answer }
             }
             Method::POST => self.change(parts, &names, body),
-            _ => Answer::only("GET, HEAD, POST"),
+            _ if names.split_first().is_some_and(|(_, rest)| change::is_one(rest)) => Answer::only("POST"),
+            _ => Answer::only("GET, HEAD"),
         }
     }
 
@@ -196,17 +198,20 @@ fn accepted(parts: &Parts) -> Option<&str> {
 
 /// Returns the form that is asked for: a page for whoever reads, JSON for whoever says so or says nothing.
 fn form(parts: &Parts) -> Form {
-    let mut kinds = accepted(parts)
-        .unwrap_or("*/*")
-        .split(',')
-        .map(|kind| kind.split(';').next().unwrap_or_default().trim());
-    let first = kinds.find_map(|kind| match kind {
-        "text/html" => Some(Form::Html),
-        "text/markdown" => Some(Form::Markdown),
-        "application/json" => Some(Form::Json),
-        _ => None,
-    });
-    first.unwrap_or(Form::Json)
+    let mut best = (Form::Json, 0.0);
+    for (kind, weight) in welcome(accepted(parts).unwrap_or_default()) {
+        let form = match kind.to_ascii_lowercase().as_str() {
+            "text/html" => Form::Html,
+            "text/markdown" => Form::Markdown,
+            "application/json" => Form::Json,
+            _ => continue,
+        };
+        // Of those that are as welcome as each other the first.
+        if weight > best.1 {
+            best = (form, weight);
+        }
+    }
+    best.0
 }
 
 /// Events that are told at one time, unless fewer are asked for.
@@ -218,7 +223,15 @@ fn events(operator: &Operator, query: Option<&str>) -> Answer {
         (Err(why), _) | (_, Err(why)) => return Answer::refused(StatusCode::BAD_REQUEST, why),
     };
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
-    let events = operator.events_since(after.map_or(0, |after| after.saturating_add(1)));
+    let mut events = operator.events_since(after.map_or(0, |after| after.saturating_add(1)));
+    if let (Some(after), true) = (after, events.is_empty()) {
+        // A handle without a folder of state numbers its events from 1 at each start: whoever has seen the last event of the process
+        // before would be told nothing until there are as many again.
+        let all = operator.events_since(0);
+        if all.last().is_some_and(|last| last.sequence < after) {
+            events = all;
+        }
+    }
     // What comes after one is read in order; who names none wants to know what happened last.
     let first = if after.is_none() { events.len().saturating_sub(limit) } else { 0 };
     let mut lines = Vec::new();

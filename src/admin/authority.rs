@@ -110,8 +110,9 @@ impl Bearer {
 impl Authority for Bearer {
     fn who(&self, request: &Parts) -> Result<Actor, AuthorizationError> {
         let header = |name: &str| request.headers.get(name)?.to_str().ok();
-        let said = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "));
-        let said = said.ok_or(AuthorizationError::Unknown)?;
+        let said = header(AUTHORIZATION.as_str()).and_then(|value| value.split_once(' '));
+        let said = said.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
+        let (_, said) = said.ok_or(AuthorizationError::Unknown)?;
         // As long whatever is wrong with it.
         if !bool::from(said.as_bytes().ct_eq(self.0.as_bytes())) {
             return Err(AuthorizationError::Unknown);

@@ -54,7 +54,7 @@ impl Asked {
 pub(crate) fn refuse_foreign(parts: &Parts) -> Result<(), Answer> {
     let header = |name: http::HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let kind = header(CONTENT_TYPE).and_then(|kind| kind.split(';').next()).map(str::trim);
-    if kind != Some(JSON) {
+    if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case(JSON)) {
         let why = format!("a change is sent with the header `Content-Type: {JSON}`");
         return Err(Answer::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
@@ -262,6 +262,10 @@ fn failed(operator: &Operator, error: &OperatorError) -> Answer {
         OperatorError::Rollout(RolloutError::EpochChanged { .. }) => {
             Answer::refused(StatusCode::PRECONDITION_FAILED, in_full(error))
         }
+        // Nobody is in the way: the disk is, and it may pass.
+        OperatorError::Rollout(RolloutError::NotRecorded { .. }) => {
+            Answer::refused(StatusCode::SERVICE_UNAVAILABLE, in_full(error))
+        }
         OperatorError::Rollout(_) => Answer::refused(StatusCode::CONFLICT, in_full(error)),
     }
 }
@@ -276,7 +280,8 @@ fn unchanged_since(operator: &Operator, parts: &Parts) -> Result<Operator, Answe
     if seen == "*" {
         return Ok(operator.clone());
     }
-    if seen.split(',').any(|seen| seen.trim() == now) {
+    // A proxy that compresses makes a tag weak. It numbers who answers and not the bytes of a page, so it says the same.
+    if seen.split(',').map(str::trim).any(|seen| seen.strip_prefix("W/").unwrap_or(seen) == now) {
         return Ok(operator.at_epoch(epoch));
     }
     let why = format!("who answers has changed since {seen}: it is {now} now, so look again");

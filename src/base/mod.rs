@@ -1,5 +1,7 @@
 //! The machine: time, chance, memory, disk, and what is shared without locks.
 
+#[cfg(any(feature = "admin", feature = "prometheus"))]
+pub(crate) mod accept;
 #[cfg(any(feature = "bucket", feature = "fleet-bucket"))]
 pub(crate) mod bucket;
 pub(crate) mod causes;

@@ -9,6 +9,7 @@ use prometheus_client::registry;
 
 use super::figures::{self, DESCRIBED, Described, Family, FigureKind, FigureValue, Unit};
 use super::operator::{Operator, WeakOperator};
+use crate::base::accept;
 
 /// The figures of handles for Prometheus, in the text of OpenMetrics 1.0. It holds the handles weakly: one that is gone is left
 /// out.
@@ -113,19 +114,10 @@ impl Collector for Prometheus {
     }
 }
 
-/// How welcome a media type is that a header `Accept` names, from 0 to 1; 0 where it does not. The best of those that differ in their
-/// parameters.
+/// How welcome a media type is, 0 where it is not named. The best of those that differ in their parameters.
 fn welcome(accept: &str, kind: &str) -> f64 {
-    let of_one = |range: &str| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_it = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(kind));
-        let weight = parts.find_map(|part| {
-            let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
-        });
-        if is_it { weight.unwrap_or(1.0) } else { 0.0 }
-    };
-    accept.split(',').map(of_one).fold(0.0, f64::max)
+    let of_kind = accept::welcome(accept).filter(|(named, _)| named.eq_ignore_ascii_case(kind));
+    of_kind.map(|(_, weight)| weight).fold(0.0, f64::max)
 }
 
 /// Whether a counter is called so but for its `_total`.

@@ -679,3 +679,58 @@ mod as_a_service {
         assert_eq!(answer.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }
+
+/// Bug: after a service without a folder of state had begun again, whoever asked for what came after the last event that they knew was
+/// told nothing until there were as many events as before, and then that none was missing. Cause: each process counts from 1, and a
+/// number beyond the last was taken for one that is still to come. Fix: then all that is remembered is told.
+#[test]
+fn whoever_knows_more_events_than_there_are_is_told_them_from_the_first() {
+    let service = service(&clock());
+    service.freeze("quarter end");
+    let admin = admin(&service);
+    let known = service.events().len();
+    assert!(known > 0);
+    let after =
+        |number: usize| text(&get(&admin, &format!("/late/events?after={number}"), "*/*")).lines().count();
+    assert_eq!([after(0), after(known), after(known + 40)], [known, 0, known]);
+}
+
+/// Bug: headers were read by their bytes: a tag that a proxy had made weak was "changed" although nobody had changed anything,
+/// `Application/JSON` was no JSON, `bearer` no bearer, and a page came for `text/html;q=0`. Fix: as RFC 9110 has them.
+#[test]
+fn headers_are_read_as_their_specification_has_them() {
+    let service = service(&clock());
+    service.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
+    let admin = admin(&service);
+    let kind =
+        |accept: &str| get(&admin, "/late", accept).headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+    let (page, data) = ("text/html; charset=utf-8", "application/json");
+    for (accept, wanted) in [
+        ("text/html;q=0, application/json", data),
+        ("text/html;q=0.1, application/json", data),
+        ("TEXT/HTML", page),
+        ("application/json;q=0.5, text/html;q=0.5", data),
+        ("text/html, */*", page),
+    ] {
+        assert_eq!(kind(accept), wanted, "{accept}");
+    }
+    let tag = get(&admin, "/late", "*/*").headers()[ETAG].to_str().unwrap().to_owned();
+    let share = |share: &str, tag: &str| {
+        post(&admin, "/late/rollouts/v2/canary", &[("if-match", tag)], json!({"share": share})).status()
+    };
+    assert_eq!(share("60 %", &format!("W/{tag}")), StatusCode::OK);
+    assert_eq!(share("70 %", &format!("W/{tag}")), StatusCode::PRECONDITION_FAILED, "it has changed now");
+    let change = |scheme: &str| {
+        let request = Request::post("/late/freeze")
+            .header(CONTENT_TYPE, "Application/JSON; charset=utf-8")
+            .header("authorization", format!("{scheme} {TOKEN}"));
+        admin.respond(request.body(br#"{"reason": "quarter end"}"#.to_vec()).unwrap()).status()
+    };
+    assert_eq!([change("bearer"), change("Basic")], [StatusCode::OK, StatusCode::UNAUTHORIZED]);
+    let allowed = |path: &str| {
+        let answer = admin.respond(Request::put(path).body(Vec::new()).unwrap());
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        answer.headers()["allow"].to_str().unwrap().to_owned()
+    };
+    assert_eq!([allowed("/late/rollback"), allowed("/late")], ["POST", "GET, HEAD"]);
+}

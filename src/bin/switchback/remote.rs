@@ -476,7 +476,9 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
         for (name, last) in &mut seen {
             for line in events(name, *last)? {
                 let number = number(&line).unwrap_or(*last);
-                let missed = number.saturating_sub(*last + 1);
+                // Numbers that go back are another process's, which has no folder of state.
+                let began_anew = number < *last;
+                let missed = if began_anew { number - 1 } else { number.saturating_sub(*last + 1) };
                 *last = number;
                 if out.json {
                     let mut event: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -490,7 +492,9 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
                 // What a later release says is shown as it is.
                 let sentence = told(&line).map_or(line, |(_, sentence)| sentence);
                 let sentences = [format!("{name}  {sentence}")];
-                for line in (missed > 0).then_some(lost).into_iter().chain(sentences) {
+                let anew = began_anew
+                    .then(|| format!("{name}  the service began anew, and counts its events from 1"));
+                for line in anew.into_iter().chain((missed > 0).then_some(lost)).chain(sentences) {
                     if paints {
                         recent.push_back(line);
                     } else {
