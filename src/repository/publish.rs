@@ -83,7 +83,8 @@ impl Draft {
         self
     }
 
-    /// Keeps the data that it was trained on in the repository, by its digest: once, however many versions share it.
+    /// Keeps the data that it was trained on in the repository, by its digest: once, however many versions share it. What is listed in the
+    /// manifest under its name already is replaced; two that are attached have two names.
     pub fn attach(mut self, data: DataSet, from: impl Into<PathBuf>) -> Self {
         self.data.push((data, from.into()));
         self
@@ -96,7 +97,7 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// The version is there already, a name or the manifest is wrong, the manifest would have more than 4 MiB, or the disk
+    /// The version is there already, a name or the manifest is wrong, two sets of data are attached under one name, the manifest would have more than 4 MiB, or the disk
     /// refuses. Nothing is there then that was not before; a process that is killed leaves a folder aside, which the next [`sweep`](Self::sweep) removes.
     pub fn publish(&self, draft: Draft) -> Result<Entry, RepositoryError> {
         let Draft { mut manifest, files, data } = draft;
@@ -113,6 +114,15 @@ impl Repository {
             return Err(exists());
         }
         manifest.tags.iter().try_for_each(|tag| self.usable_tag(&model, tag))?;
+        let mut attached = BTreeSet::new();
+        if let Some((twice, _)) = data.iter().find(|(data, _)| !attached.insert(&data.name)) {
+            let (what, name) = ("set of data", twice.name.clone());
+            return Err(RepositoryError::Name {
+                what,
+                name,
+                cause: "two sets have this name: attach each under another",
+            });
+        }
         // Until the manifest that refers to it can be seen.
         let _data = if data.is_empty() { None } else { Some(self.hold_data()?) };
         let made_folder = !folder.exists();

@@ -308,7 +308,7 @@ fn what_a_version_was_made_of_is_published_with_it() {
     let names = format!("names.txt={data}");
     let publish =
         ["repo", "publish", root.text(), "late", "1", "--model", &model, "--from-mlflow", logged.text()];
-    said(&[&publish[..], &["--data", &data, "--file", &names]].concat());
+    said(&[&publish[..], &["--data", &data, "--file", &names, "--tag", "gold"]].concat());
     let models = Repository::open(&root.0).unwrap();
     let entry = models.get("late", "1").unwrap();
     models.verify(&entry).unwrap();
@@ -318,6 +318,18 @@ fn what_a_version_was_made_of_is_published_with_it() {
     let kept = &manifest.lineage.data[0];
     assert_eq!((kept.name.as_str(), kept.attached), ("train.csv", true));
     said(&["repo", "tag", root.text(), "late", "gold", "1"]);
+    // Bug: a version that was published with the manifest of an older one took its tags too: `stable` led to what nobody had tried. Cause:
+    // all of the manifest was taken over. Fix: tags stay with the version that they were given to, unless they are asked for.
+    let shown = root.0.join("one.json");
+    fs::write(&shown, said(&["repo", "show", root.text(), "late", "1", "--json"])).unwrap();
+    let tagged: serde_json::Value = serde_json::from_slice(&fs::read(&shown).unwrap()).unwrap();
+    assert!(tagged["tags"].as_array().is_some_and(|tags| tags.contains(&"gold".into())), "{tagged}");
+    let with = ["--model", &model, "--manifest", shown.to_str().unwrap(), "--tag", "next"];
+    said(&[&["repo", "publish", root.text(), "late", "2"][..], &with].concat());
+    let tags = models.tags("late").unwrap();
+    assert_eq!((tags["gold"].as_str(), tags["next"].as_str()), ("1", "2"));
+    said(&["repo", "untag", root.text(), "late", "next"]);
+    said(&["repo", "rm", root.text(), "late", "2"]);
     said(&["repo", "untag", root.text(), "late", "gold"]);
     assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
     assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));
@@ -1028,6 +1040,20 @@ fn a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen() {
     let plan = Plan::new([Step::canary(0.1).unwrap(), Step::canary(0.5).unwrap()]).unwrap();
     let own = handle.forecast(&rules, &plan, &handle.traffic().unwrap()).unwrap();
     assert_eq!(serde_json::from_str::<Forecast>(&said).unwrap(), own, "as the handle itself forecasts it");
+    // Bug: of a file whose labels are complete after a week the forecast was that of the handle, whose were not. Cause: what was seen went
+    // before the file. Fix: the file goes before it, and the command line before both.
+    let taking = |labels: &str, told: &[&str]| {
+        let text =
+            format!("name = \"late\"\nlabels = {labels}\n[rollout]\nguards = {guards:?}\nsteps = {steps}\n");
+        fs::write(&file, text).unwrap();
+        let asked = ["plan", "forecast", file.to_str().unwrap(), "--state", folder.text(), "--json"];
+        let output = run(&[&asked[..], told].concat());
+        serde_json::from_slice::<Forecast>(&output.stdout).unwrap().promoted_after
+    };
+    let week = "{ complete_after = \"7d\" }";
+    let (soon, late) = (taking("\"at random\"", &[]), taking(week, &[]));
+    assert!(late > soon, "{late:?} {soon:?}");
+    assert_eq!(taking(week, &["--labels", "0s"]), taking("{ complete_after = \"1h\" }", &["--labels", "0s"]));
 }
 
 /// Bug: `plan forecast --state` took what was seen of another business figure. Cause: that is in the order in which the service declares

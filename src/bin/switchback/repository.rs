@@ -89,7 +89,8 @@ pub(crate) struct Publish {
     /// Another file of the version, such as its external data.
     #[arg(long = "file", value_name = "PATH=FILE", value_parser = pair)]
     files: Vec<(String, String)>,
-    /// A manifest whose contract, samples, lineage, figures and notes this version has too, as `repo show --json` prints one.
+    /// A manifest whose contract, samples, profile, lineage, figures and notes this version has too, as `repo show --json` prints one. The
+    /// tags of another version stay with that.
     #[arg(long, value_name = "FILE", conflicts_with = "from_mlflow")]
     manifest: Option<PathBuf>,
     /// A folder in which MLflow has logged the model: its run, its moment and its signature are taken over.
@@ -543,6 +544,10 @@ impl Publish {
                 None => Manifest::new(&self.model, &self.version, now),
             },
         };
+        if (&manifest.name, &manifest.version) != (&self.model, &self.version) {
+            // Another version's tags stay with it: whoever follows one of them would go on to what nobody has tried.
+            manifest.tags.clear();
+        }
         manifest.name.clone_from(&self.model);
         manifest.version.clone_from(&self.version);
         manifest.created = self.created.unwrap_or(manifest.created);

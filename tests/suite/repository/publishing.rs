@@ -937,3 +937,35 @@ fn there_are_no_more_tags_than_can_be_read() {
     assert!(models.repair_tags("late").unwrap().is_some());
     models.tag("late", "stable", "1").unwrap();
 }
+
+/// Bug: of two sets of data of one name the first was copied, and then nothing named it: the manifest listed the second alone, and a
+/// sweep removed the first. Cause: what is attached replaced what was listed under its name, what was just attached too. Fix: it is refused.
+#[test]
+fn two_sets_of_data_under_one_name_are_refused() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    for part in ["train", "test"] {
+        fs::create_dir(folder.0.join(part)).unwrap();
+        fs::write(folder.0.join(part).join("part-0.csv"), part).unwrap();
+    }
+    let data = || {
+        let mut data = DataSet::default();
+        data.name = "part-0.csv".to_owned();
+        data
+    };
+    let from = |part: &str| folder.0.join(part).join("part-0.csv");
+    let refused = models.publish(draft("1").attach(data(), from("train")).attach(data(), from("test")));
+    let told = refused.unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "`part-0.csv` cannot name a set of data: two sets have this name: attach each under another"
+    );
+    assert!(models.versions("late").unwrap().is_empty());
+    // One that the manifest lists without its bytes is replaced by what is attached.
+    let mut listed = manifest("1");
+    listed.lineage.data.push(data());
+    let entry =
+        models.publish(Draft::new(listed).file("model.onnx", MODEL).attach(data(), from("train"))).unwrap();
+    let lineage = entry.manifest.unwrap().lineage;
+    assert!(lineage.data.len() == 1 && lineage.data[0].attached);
+}
