@@ -395,7 +395,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.may_follow(&inner.control.lock())?;
         let Followed { plan, rules, told } = self.chosen(plan)?;
         let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
-        if shadows && inner.serving.shadow.is_none() {
+        let bake = plan.baking();
+        let watches_pairs = !bake.duration.is_zero() && bake.previous_as_shadow > Share::NONE;
+        if (shadows || watches_pairs) && inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
         }
         let warning = if automatic { None } else { self.undecidable(&plan) };

@@ -230,13 +230,14 @@ impl Plan {
         self.steps.get(step + 1).map_or(Share::ALL, Step::weight)
     }
 
-    /// The plan without its shadow steps, for a handle that does not shadow.
+    /// The plan without its shadow steps, and without the version before as a shadow of the new live, for a handle that does not shadow.
     ///
     /// # Errors
     ///
     /// No step is left.
     pub fn without_shadow(mut self) -> Result<Self, PlanError> {
         self.steps.retain(|step| !matches!(step.exposure, Exposure::Shadow { .. }));
+        self.bake.previous_as_shadow = Share::NONE;
         if self.steps.is_empty() { Err(PlanError::Empty) } else { Ok(self) }
     }
 }
@@ -567,8 +568,22 @@ impl Bake {
             wake: fields.read("wake", Value::share)?.unwrap_or(usual.wake),
             ..usual
         };
-        let units = fields.read("run_length", Value::number)?.unwrap_or(usual.run_length);
-        watch.run_length(units).map_err(|error| fields.refused(error))
+        let watch = match fields.get("run_length") {
+            Some(field) => watch.run_length(field.number()?).map_err(|error| field.refused(error))?,
+            None => watch,
+        };
+        let told =
+            ["previous_as_shadow", "wake", "run_length"].into_iter().find(|name| fields.get(name).is_some());
+        match told {
+            // What is written by serde has all of its fields.
+            Some(name) if time.is_none() => {
+                let why = format!(
+                    "`{name}` is of a watch, and there is none: say how long it takes, as `for = \"3d\"`"
+                );
+                Err(fields.refused(why))
+            }
+            _ => Ok(watch),
+        }
     }
 }
 
@@ -710,7 +725,7 @@ mod tests {
     fn a_plan_is_readable_and_checked_as_it_is_read() {
         let json = r#"{"steps": [{"shadow": {"sample": 0.1}, "min_labels": 50},
                                  {"canary": {"weight": 0.25}, "min_predictions": 10}],
-                       "bake": {"previous_as_shadow": 0.05}}"#;
+                       "bake": {"for": "1d", "previous_as_shadow": 0.05}}"#;
         let plan: Plan = serde_json::from_str(json).unwrap();
         assert_eq!(plan.steps()[0].min_labels, 50);
         assert_eq!(plan.steps()[1].exposure(), Exposure::Canary { weight: Share::new(0.25).unwrap() });
@@ -729,7 +744,11 @@ mod tests {
             (r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"wkae": 1}}"#, "`wkae`"),
             (
                 r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"run_length": 1}}"#,
-                "run_length = 1 is not",
+                "bake.run_length: bake: run_length = 1 is not",
+            ),
+            (
+                r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"previous_as_shadow": 0.05}}"#,
+                "bake: `previous_as_shadow` is of a watch, and there is none: say how long it takes, as `for = \"3d\"`",
             ),
             (
                 r#"{"steps": [{"canary": {"weight": 0.5}, "shadow": {"sample": 0.5}}]}"#,

@@ -150,7 +150,7 @@ impl Asked {
             .map_err(|cause| refused(&cause))?;
         let age = handle.status().labels_complete_after;
         let seen = seen.and_then(|look| look.traffic);
-        let mut traffic = self.traffic(age.unwrap_or_default(), seen);
+        let mut traffic = self.traffic(age, seen);
         // All of them are known, or none is.
         traffic.kpis = kpis.into_iter().filter_map(|(_, moments)| moments).collect();
         let forecast = Progress::of("running the plan ahead", || handle.forecast(&rules, &plan, &traffic));
@@ -212,11 +212,10 @@ impl Asked {
         named.iter().map(figure).collect()
     }
 
-    fn traffic(&self, labels_after: Duration, seen: Option<Traffic>) -> Traffic {
+    /// What the command line says goes before the file, and the file before what was seen, which was seen under an earlier one.
+    fn traffic(&self, told: Option<Duration>, seen: Option<Traffic>) -> Traffic {
         let mut traffic = seen.unwrap_or_else(|| Traffic::new(self.rps.unwrap_or_default()));
-        if self.state.is_none() {
-            traffic.labels_after = labels_after;
-        }
+        traffic.labels_after = told.unwrap_or(traffic.labels_after);
         let shares = [
             (&mut traffic.requests_per_second, self.rps),
             (&mut traffic.labelled, self.labelled),

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use switchback::config::Config;
 use switchback::plan::Exposure;
-use switchback::{Plan, Step};
+use switchback::{Plan, Share, Step};
 
 use crate::Failure;
 use crate::forecast::Asked;
@@ -75,7 +75,7 @@ impl Command {
         let steps: Vec<String> = plan.iter().flat_map(|plan| plan.steps()).map(told).collect();
         let warned = |plan: &Plan| {
             let steps = plan.steps();
-            [unguarded(steps, &guards, &value), unshadowed(steps, &value), unticked(&value)]
+            [unguarded(steps, &guards, &value), unshadowed(plan, &value), unticked(&value)]
                 .into_iter()
                 .flatten()
         };
@@ -119,14 +119,22 @@ fn unguarded(steps: &[Step], guards: &[String], written: &Value) -> Option<Strin
 }
 
 /// The same of requests that are copied.
-fn unshadowed(steps: &[Step], written: &Value) -> Option<String> {
-    let place = steps.iter().position(|step| matches!(step.exposure(), Exposure::Shadow { .. }))?;
+fn unshadowed(plan: &Plan, written: &Value) -> Option<String> {
+    let step = plan.steps().iter().position(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
+    let plan = serde_json::to_value(plan).unwrap_or_default();
+    let sample = plan.pointer("/bake/previous_as_shadow").and_then(Value::as_str);
+    let watches_pairs =
+        sample.and_then(|sample| sample.parse().ok()).is_some_and(|sample: Share| sample > Share::NONE);
+    let (what, part) = match step {
+        Some(place) => (format!("step {}", place + 1), "the step"),
+        None if watches_pairs => ("`bake.previous_as_shadow`".to_owned(), "it"),
+        None => return None,
+    };
     let is_said = written.get("shadow").is_some_and(|shadow| !shadow.is_null());
     (!is_said).then(|| {
         format!(
-            "step {} copies requests, and the file has no `shadow`: a service refuses to run this plan unless its code has \
-             `.shadowing(..)`; add `shadow = {{}}`, or leave the step out",
-            place + 1
+            "{what} copies requests, and the file has no `shadow`: a service refuses to run this plan unless its code has \
+             `.shadowing(..)`; add `shadow = {{}}`, or leave {part} out"
         )
     })
 }

@@ -116,7 +116,10 @@ impl Config {
         self.threads(Threads::default()).check().map_err(at)?;
         self.retention(Retention::new()).and_then(|retention| retention.check()).map_err(at)?;
         self.error_budget(ErrorBudget::default()).check().map_err(|error| {
-            let path = if error.part == "harm" { "error_budget.harm" } else { "error_budget.promotion" };
+            let part = if error.part == "harm" { "harm" } else { "promotion" };
+            // By the name that it has in this file.
+            let path =
+                &format!("{}.{part}", if table.get("alpha").is_some() { "alpha" } else { "error_budget" });
             table.refused_at(path, error)
         })?;
         #[cfg(feature = "drift")]

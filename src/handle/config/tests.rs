@@ -716,6 +716,12 @@ fn document(seed: u64) -> Json {
         {
             rollout["bake"] = json!({ "for": "3d" });
         }
+        // What else is told of a watch needs how long it takes.
+        if let Some(bake) = rollout.get_mut("bake").and_then(Json::as_object_mut)
+            && !bake.is_empty()
+        {
+            bake.insert("for".into(), json!("3d"));
+        }
     } else if let Some(repository) = fields.get_mut("repository").and_then(Json::as_object_mut) {
         // Without a plan nothing that is published can be run.
         repository.remove("on_publish");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
+use switchback::plan::Bake;
 use switchback::{ArgumentError, BuildError, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard};
 
 use crate::common::*;
@@ -76,6 +77,18 @@ fn a_shadow_on_a_handle_that_does_not_shadow_is_refused() {
     let staged = |name| service.stage(name, says(name, 0.5)).unwrap().guard(guard::error_rate().at_most(0.1));
     assert_eq!(staged("v2").run(plan.clone()), Err(RolloutError::NoShadowing));
     assert!((0..100).all(|_| service.predict(&1.0).unwrap().version() == "v1"));
+    staged("v3").run(plan.without_shadow().unwrap()).unwrap();
+}
+
+/// Bug: a plan whose watch was to keep the version before as a shadow kept none where the handle does not shadow, and nobody was told.
+/// Cause: only steps were looked at. Fix: it is refused like a step that shadows.
+#[test]
+fn a_watch_that_shadows_on_a_handle_that_does_not_is_refused() {
+    let service = builder(&clock()).live("v1", says("v1", 0.5)).build().unwrap();
+    let bake = Bake::new(seconds(3_600)).keep_previous_as_shadow(0.05).unwrap();
+    let plan = crate::common::plan([Step::canary(0.9).unwrap()]).bake(bake);
+    let staged = |name| service.stage(name, says(name, 0.5)).unwrap().guard(guard::error_rate().at_most(0.1));
+    assert_eq!(staged("v2").run(plan.clone()), Err(RolloutError::NoShadowing));
     staged("v3").run(plan.without_shadow().unwrap()).unwrap();
 }
 

@@ -250,7 +250,8 @@ fn what_pairs_cannot_tell_is_told_to_a_person_whoever_shadows() {
         let service = base.build().unwrap();
         let rollout = service.stage("v2", below("two", 0.5)).unwrap();
         let rollout = rollout.guard(guard::accuracy().at_most_below_live(0.05));
-        let bake = Bake::new(seconds(3_600)).keep_previous_as_shadow(0.1).unwrap();
+        let bake =
+            Bake::new(seconds(3_600)).keep_previous_as_shadow(if shadowing { 0.1 } else { 0.0 }).unwrap();
         rollout.run(plan([Step::canary(0.5).unwrap()]).bake(bake)).unwrap();
         let mut chance = Chance(1);
         drive(&service, &clock, &mut chance, 200, 0.5);
