@@ -26,6 +26,9 @@ use crate::stats::sequential::{
 const UNITS_MISMATCH: &str =
     "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
 
+const NO_CONTROL: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to fewer, or \
+                          shadow, where each request is compared with live's";
+
 const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 impl Attempt {
@@ -191,19 +194,27 @@ impl Control {
         }
     }
 
+    /// Whether users are what counts for a canary, and live has none that could be its control.
+    fn lacks_control(&self, attempt: &Attempt) -> bool {
+        let answers_some = attempt.state.weight != Share::NONE && attempt.state.weight != Share::ALL;
+        answers_some && attempt.keys.is_some() && self.buckets.control(attempt.slot) == Share::NONE
+    }
+
     /// Looks at whether what candidates count can be trusted, and leaves out what cannot once it has stood in the way for long
     /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
     pub(crate) fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
         let now = desk.now;
         let mut begin_again = Vec::new();
-        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split_of_requests(attempt)).collect();
-        for (attempt, split) in self.attempts.iter_mut().zip(splits) {
+        let split = |attempt: &Attempt| (self.split_of_requests(attempt), self.lacks_control(attempt));
+        let splits: Vec<_> = self.attempts.iter().map(split).collect();
+        for (attempt, (split, lacks_control)) in self.attempts.iter_mut().zip(splits) {
             let version = attempt.version;
             if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
                 continue;
             }
             let fault = split.and_then(|split| attempt.traffic.fault(split));
             let run_out = attempt.traffic.keys_run_out();
+            let run_out = if lacks_control { Some(String::from(NO_CONTROL)) } else { run_out };
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
             (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);

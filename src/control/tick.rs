@@ -340,6 +340,10 @@ impl Control {
         if let (Some(allotted), Some(allocating)) = (counter.feeds.allotted, &mut self.allocating) {
             collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
         }
+        if let (Some(own), true, true) = (counter.feeds.keys, of_live, counter.current) {
+            let others = self.attempts.iter_mut().filter(|attempt| attempt.number != own);
+            others.for_each(|attempt| attempt.traffic.see_elsewhere(units.asked));
+        }
         self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
         self.absorb_evidence(&counter.feeds.evidence, units, &collection, since);
     }

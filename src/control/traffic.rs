@@ -83,6 +83,12 @@ impl TrafficSeen {
         }
     }
 
+    /// Takes note of what live was asked under the keys that are the control of another candidate: they are none of this one's units,
+    /// and live's traffic all the same.
+    pub(crate) fn see_elsewhere(&mut self, asked: u64) {
+        self.live += asked;
+    }
+
     /// That hardly any new keys come, where that is so: evidence is keys, and grows no more.
     pub(crate) fn keys_run_out(&self) -> Option<String> {
         let Self { keyed, counted, .. } = *self;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use switchback::events::EventKind;
 use switchback::options::{Limits, Shadowing};
 use switchback::{Kpi, Outcome, Step, Task, Truth, guard};
 
@@ -138,4 +139,64 @@ fn a_rollout_whose_users_have_run_out_says_so() {
     let silent = |fate: &&Fate| fate.verdict == Verdict::Undecided && !fate.tells_why();
     let silent = fates.0.iter().filter(silent).count();
     assert!(silent == 0, "{silent} undecided without a word: {fates}");
+}
+
+/// A service that is asked by users who come alike, with so many candidates that are equal to live on so much of it each; what was held
+/// back, and the samples of each one's guard.
+fn several(candidates: usize, share: f64) -> (Vec<String>, Vec<(u64, String)>) {
+    let clock = clock();
+    let right = |name: &str| version(name, &clock, move |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let handle = service(&clock, 1).live("v1", right("one")).build().unwrap();
+    let mut world = World::new(handle, &clock, 1);
+    let names: Vec<String> = (0..candidates).map(|number| format!("c{number}")).collect();
+    let rollouts: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let rollout = world.handle.stage(name, right(name)).unwrap();
+            let rollout = rollout.guard(guard::error_rate().at_most_times_live(1.5));
+            rollout.canary(share).unwrap();
+            rollout
+        })
+        .collect();
+    for _ in 0..20 {
+        for _ in 0..1_000 {
+            let ask = world.ask_of(world.asked().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+            let _ = world.handle.predict_keyed(ask.key(), &ask).unwrap();
+        }
+        world.tick();
+    }
+    let events = world.handle.events();
+    let held = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Held { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    let seen = rollouts.iter().map(|rollout| {
+        let evidence = rollout.status().unwrap().evidence.remove(0);
+        (evidence.samples, evidence.note.unwrap_or_default())
+    });
+    (held.collect(), seen.collect())
+}
+
+/// Bug: of five candidates with a tenth of the users each, all were held back since "a few keys bring most of the requests", where users
+/// came alike. Cause: live's requests were counted but for those of users who are the control of another candidate, and the share of the
+/// keys was one of all of live. Fix: those count too.
+#[test]
+fn several_candidates_whose_users_come_alike_are_not_held_back() {
+    for (candidates, share) in [(5, 0.1), (8, 0.05), (2, 0.3)] {
+        let (held, seen) = several(candidates, share);
+        assert!(held.iter().all(|reason| !reason.contains("a few keys")), "{candidates}: {held:?}");
+        assert!(seen.iter().all(|(samples, _)| *samples > 500), "{candidates}: {seen:?}");
+    }
+}
+
+/// Bug: a candidate for which live had no users left that could be its control had no samples for ever, and nothing said why, or that new
+/// users had run out. Fix: it is told, once, and stands beside its guards.
+#[test]
+fn a_candidate_that_live_has_no_users_left_for_says_so() {
+    let (held, seen) = several(3, 0.25);
+    let without: Vec<_> = seen.iter().filter(|(samples, _)| *samples == 0).collect();
+    assert!(!without.is_empty(), "{seen:?}");
+    let why = "none of live's users is left to compare its users with";
+    assert!(without.iter().all(|(_, note)| note.contains(why)), "{without:?}");
+    assert_eq!(held.iter().filter(|reason| reason.starts_with(why)).count(), without.len(), "{held:?}");
 }
