@@ -279,7 +279,6 @@ impl<K: Ord> OrderedSet<K> {
         Self(Vec::new())
     }
 
-    #[cfg(any(feature = "drift", feature = "repository"))]
     pub(crate) fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,

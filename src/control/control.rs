@@ -15,6 +15,7 @@ use super::pins::Pin;
 #[cfg(feature = "state")]
 use super::settings::Standby;
 use super::settings::{Quarantine, Record, Retained, Settings, Unavailable};
+use super::tiers::Lack;
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::{OrderedMap, OrderedSet};
@@ -88,8 +89,8 @@ pub(crate) struct Control {
     pub(crate) waking: Vec<VersionId>,
     /// Loads whose aftermath is not known yet.
     pub(crate) loadings: VecDeque<Loading>,
-    /// Versions that could not replace what they lost.
-    degraded: OrderedSet<VersionId>,
+    /// Versions that lack something, which has been told.
+    degraded: OrderedSet<(VersionId, Lack)>,
     /// Versions whose pipeline does not fit their own model, which has been told.
     misfits: Vec<VersionId>,
     pub(crate) lease: Arc<Lease>,
@@ -275,15 +276,32 @@ impl Control {
         loaded.filter(|version| version.id != self.live.id)
     }
 
-    /// Notes whether a version could replace what it lost; an event tells when that begins to fail.
-    pub(crate) fn set_degraded(&mut self, version: VersionId, failure: Option<String>, now: Timestamp) {
+    /// Notes whether a version lacks something; an event tells when it begins to.
+    pub(crate) fn set_degraded(
+        &mut self,
+        (version, lack): (VersionId, Lack),
+        failure: Option<String>,
+        now: Timestamp,
+    ) {
         match failure {
-            None => drop(self.degraded.remove(&version)),
+            None => drop(self.degraded.remove(&(version, lack))),
             Some(reason) => {
-                if self.degraded.insert(version) {
+                if self.degraded.insert((version, lack)) {
                     self.announcer.announce(now, self.epoch, EventKind::Degraded { version, reason });
                 }
             }
+        }
+    }
+
+    /// Whether a version lacks anything.
+    pub(crate) fn is_degraded(&self, version: VersionId) -> bool {
+        Lack::ALL.into_iter().any(|lack| self.degraded.contains(&(version, lack)))
+    }
+
+    /// Lets go of what is known of a version that is gone.
+    pub(crate) fn forget_degraded(&mut self, version: VersionId) {
+        for lack in Lack::ALL {
+            self.degraded.remove(&(version, lack));
         }
     }
 

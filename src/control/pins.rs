@@ -20,6 +20,9 @@ pub enum PinPolicy {
 
 /// A pinned stream, as far as the control side reaches it: it can take the version away.
 pub(crate) trait Pin: Send + Sync {
+    /// The version that it stays with, as long as it may.
+    fn version(&self) -> Option<VersionId>;
+
     /// Takes the version away where it has been held for as long as it may be.
     fn expire(&self, now: Timestamp);
 

@@ -16,6 +16,19 @@ use crate::version::id::VersionId;
 use crate::version::loaded::{AnyVersion, Known};
 use crate::version::tiers::Kept;
 
+/// What a version may lack. Each is told and mended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lack {
+    /// It could not replace what it lost.
+    Lost,
+    /// It could not reach the tier that it is to be in.
+    Tier,
+}
+
+impl Lack {
+    pub(crate) const ALL: [Self; 2] = [Self::Lost, Self::Tier];
+}
+
 /// A retained version that cannot be made to answer any more.
 pub(crate) struct Lost {
     pub(crate) version: VersionId,
@@ -25,20 +38,28 @@ pub(crate) struct Lost {
 impl Control {
     /// Says how ready each version is to be. Gives those that are not.
     pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<dyn AnyVersion>> {
-        // The one before a live that is watched or, where that is lost, the older one that it would be taken back to.
+        // The one before a live that is watched or, where that is lost, the older one that it would be taken back to; the one before a
+        // live that seems not to fit its own model; and those that streams stay with.
         let needed = self.attempts.iter().filter_map(|attempt| attempt.previous);
-        let needed: Vec<VersionId> =
-            needed.chain(self.before_the_watched().map(|version| version.id)).collect();
+        let before = self.before_the_watched().into_iter().chain(self.before_a_misfit());
+        let pinned =
+            self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).filter_map(|pin| pin.version());
+        let needed: Vec<VersionId> = needed.chain(before.map(|version| version.id)).chain(pinned).collect();
         let kept: Vec<Kept> = self
             .retained
             .iter()
             .map(|kept| {
                 let readiness = kept.version.readiness();
+                let wanted = kept.version.wanted.tier();
+                // One that cannot get there is waited for by nobody.
+                let is_moving = wanted != readiness.tier || readiness.is_weighed_no_more();
+                let is_stuck = kept.version.is_blocked() || self.is_degraded(kept.version.id);
                 Kept {
                     retained_for: now.since(kept.since),
                     needed: needed.contains(&kept.version.id) || self.waking.contains(&kept.version.id),
                     is_prepared: readiness.is_prepared,
-                    tier: kept.version.wanted.tier().min(readiness.tier),
+                    tier: wanted.min(readiness.tier),
+                    is_moving: is_moving && !is_stuck,
                     private_bytes: readiness.memory.map_or(0, |memory| memory.private_bytes),
                 }
             })

@@ -1,6 +1,7 @@
 //! The consequences where a circuit breaker has tripped: beside a live that is well the version has failed outright and
 //! is taken off; while live fails too it waits with its circuit open, and is tried again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Attempt;
@@ -11,6 +12,7 @@ use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use crate::model::error::ErrorKind;
 use crate::rollout::phase::Phase;
+use crate::version::loaded::AnyVersion;
 
 /// How long a circuit stays open before the version is tried again.
 const OPEN: Duration = Duration::from_secs(30);
@@ -92,13 +94,23 @@ impl Control {
     /// had nothing watch it. One request that fits shows that the fault may be the requests', so then a person decides.
     fn revert_misfit(&mut self, desk: Desk<'_>) {
         let failures = self.settings.exposure.trip_after;
-        let Some(arm) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) else { return };
-        let (failed, asked) = (arm.total().errors(ErrorKind::Pipeline), arm.total().error_rate().whole);
-        if failures == 0 || failed < u64::from(failures) || failed < asked || self.before_live().is_none() {
+        let Some(before) = self.before_a_misfit() else { return };
+        let arm = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
+        let failed = arm.map_or(0, |arm| arm.total().errors(ErrorKind::Pipeline));
+        // One that is cold is woken first, beside this: see `want_tiers`.
+        if failed < u64::from(failures) || before.is_cold() {
             return;
         }
         self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version: self.live.id, failures });
         let _ = self.revert_live(Cause::Tripped { failures }, desk);
+    }
+
+    /// The version before a live that has failed on whatever it was asked, since its pipeline does not fit its own model.
+    pub(crate) fn before_a_misfit(&self) -> Option<&Arc<dyn AnyVersion>> {
+        let arm = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?;
+        let (failed, asked) = (arm.total().errors(ErrorKind::Pipeline), arm.total().error_rate().whole);
+        let is_misfit = self.settings.exposure.trip_after > 0 && failed > 0 && failed >= asked;
+        self.before_live().filter(|_| is_misfit)
     }
 
     /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come.

@@ -288,7 +288,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let control = &mut *self.control.lock();
         let (now, epoch) = (self.serving.clock.now(), control.epoch);
         for version in names {
-            control.set_degraded(version, None, now);
+            control.forget_degraded(version);
             control.announcer.announce(now, epoch, EventKind::Dropped { version });
         }
     }

@@ -150,6 +150,10 @@ pub(crate) struct Held<I: ?Sized, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Pin for PinSlot<I, O> {
+    fn version(&self) -> Option<VersionId> {
+        self.held.lock().as_ref().map(|held| held.arm.version.id)
+    }
+
     /// Takes the version away where it has been held for as long as it may be.
     fn expire(&self, now: Timestamp) {
         if now > self.until {

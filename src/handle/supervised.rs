@@ -29,7 +29,7 @@ pub struct ThreadStatus {
     /// When it last did its work, or found that there was none; nothing before the first time. One that is stuck shows an
     /// old moment here.
     pub worked: Option<Timestamp>,
-    /// How often a panic ended its work. It was begun again each time, and an
+    /// How often a panic ended its work, or that of a thread of its name in whose place it is. It was begun again each time, and an
     /// [event](crate::events::EventKind::ThreadDied) told of the first, second, fourth, eighth time, and so on.
     pub died: u64,
     /// The call that it was given up in, where it was: one that does not return. It is gone from here once that has
@@ -132,9 +132,13 @@ impl Beats {
         beat
     }
 
-    /// A thread that is no more.
+    /// A thread that is no more. How often it died is told by another of its name, which took its place: a counter does not go back.
     pub(crate) fn forget(&self, beat: &Arc<Beat>) {
-        self.all.lock().retain(|other| !Arc::ptr_eq(other, beat));
+        let all = &mut *self.all.lock();
+        all.retain(|other| !Arc::ptr_eq(other, beat));
+        if let Some(heir) = all.iter().find(|other| other.name == beat.name) {
+            heir.died.fetch_add(beat.died.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// The threads that are at a call which takes longer than it may: given up by this.

@@ -17,7 +17,7 @@ use crate::base::causes::told;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::guarded::{guarded, let_go};
 use crate::control::event::EventKind;
-use crate::control::tiers::Lost;
+use crate::control::tiers::{Lack, Lost};
 use crate::model::activity::Activity;
 use crate::model::error::ModelError;
 use crate::model::{Doubt, Tier};
@@ -116,7 +116,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let control = &mut *self.control.lock();
         match done {
             Done::Maintained { version, failure, doubt } => {
-                control.set_degraded(version, failure, now);
+                control.set_degraded((version, Lack::Lost), failure, now);
                 if let Some(Doubt { lasted, reason }) = doubt {
                     let lasted_nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
                     let since = Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(lasted_nanos));
@@ -134,7 +134,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     }
                     Err(reason) => Some(reason),
                 };
-                control.set_degraded(version.id, failure, now);
+                control.set_degraded((version.id, Lack::Tier), failure, now);
             }
             Done::Drilled { version, drilled } => control.drilled(&version, drilled, now),
         }
@@ -301,9 +301,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 inputs: inputs.len() as u32,
                 failed: failures.len() as u32,
                 not_copied,
-                failure: match failures.first() {
-                    Some(reason) => Some(reason.clone()),
-                    None => panic.as_ref().filter(|_| inputs.is_empty()).map(ToString::to_string),
+                failure: match (failures.first(), woken) {
+                    (Some(reason), _) => Some(reason.clone()),
+                    // It has no input that could tell.
+                    (None, Err(reason)) => Some(reason),
+                    (None, Ok(())) => panic.as_ref().filter(|_| inputs.is_empty()).map(ToString::to_string),
                 },
                 took,
                 took_in_all: took,

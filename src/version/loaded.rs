@@ -165,6 +165,13 @@ pub(crate) struct Readiness {
     pub(crate) drilled: Option<DrillOutcome>,
 }
 
+impl Readiness {
+    /// Whether what is known of its memory is of a tier that it was in before.
+    pub(crate) fn is_weighed_no_more(&self) -> bool {
+        self.memory.is_some() && self.weighed_at.is_none()
+    }
+}
+
 impl<I: ?Sized, O> Version<I, O> {
     /// A version that is loaded.
     pub(crate) fn new(
@@ -306,7 +313,7 @@ impl Known {
         (readiness.memory, readiness.weighed_at) = (memory, Some(now));
     }
 
-    /// Forgets what it takes of memory: it is to be measured again.
+    /// What is known of its memory is of another tier: it is to be measured again.
     pub(crate) fn forget_weight(&self) {
         self.readiness.lock().weighed_at = None;
     }

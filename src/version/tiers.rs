@@ -74,6 +74,8 @@ pub(crate) struct Kept {
     pub(crate) is_prepared: bool,
     /// Where it is, or is on its way to.
     pub(crate) tier: Tier,
+    /// It is not there yet, or what it takes there has not been measured.
+    pub(crate) is_moving: bool,
     pub(crate) private_bytes: u64,
 }
 
@@ -93,9 +95,11 @@ impl Tiers {
         };
         let mut tiers: Vec<Tier> = kept.iter().map(by_age).collect();
         let taken: u64 = kept.iter().map(|kept| kept.private_bytes).fold(0, u64::saturating_add);
-        if self.private_bytes.is_some_and(|budget| taken > budget) {
+        // One that is on its way is to arrive, and to be measured there, before the next one goes: what it took until then is in `taken`.
+        let is_settled = kept.iter().all(|kept| !kept.is_moving);
+        if is_settled && self.private_bytes.is_some_and(|budget| taken > budget) {
             let lowered = kept.iter().zip(&mut tiers).rev().find(|(kept, tier)| {
-                // One that is on its way down already is to arrive before the next one goes.
+                // One that its age sends down goes by that.
                 !kept.needed && (**tier > Tier::Cold || kept.tier > **tier)
             });
             if let Some((kept, tier)) = lowered
@@ -117,6 +121,7 @@ mod tests {
         needed: false,
         is_prepared: true,
         tier: Tier::Hot,
+        is_moving: false,
         private_bytes: 100,
     };
 
@@ -146,6 +151,8 @@ mod tests {
         let tiers = Tiers::new().private_bytes(250);
         let mut kept = [HOT; 3];
         assert_eq!(tiers.of(&kept), [Tier::Hot, Tier::Hot, Tier::Warm]);
+        kept[2] = Kept { tier: Tier::Warm, is_moving: true, ..HOT };
+        assert_eq!(tiers.of(&kept), [Tier::Hot, Tier::Hot, Tier::Warm], "it is on its way");
         kept[2] = Kept { tier: Tier::Warm, private_bytes: 60, ..HOT };
         assert_eq!(tiers.of(&kept), [Tier::Hot, Tier::Hot, Tier::Cold]);
         kept[2] = Kept { tier: Tier::Cold, private_bytes: 0, ..HOT };

@@ -363,7 +363,8 @@ pub const DESCRIBED: &[Described] = &[
         samples: |measured, samples| {
             for version in measured.versions().filter(|version| version.role == Role::Retained) {
                 let name = version.version;
-                let failed = version.drilled.as_ref().is_some_and(|drilled| drilled.failed > 0);
+                // One that could not be drilled has a reason and no failed input.
+                let failed = version.drilled.as_ref().is_some_and(|drilled| drilled.failure.is_some());
                 samples.flag([name.as_str()], !failed);
             }
             for lost in &measured.status.unavailable {

@@ -12,7 +12,7 @@ use switchback::plan::Bake;
 use switchback::versions::{Description, Lifecycle, Memory, TargetTier, Tier};
 use switchback::{
     Clock, Model, ModelHandle, RollbackError, RollbackOutcome, closure,
-    model::{Identity, LoadError, ModelError},
+    model::{Identity, InputError, LoadError, ModelError},
 };
 
 use crate::common::*;
@@ -28,6 +28,10 @@ struct Inside {
     is_prepared: bool,
     is_lost: AtomicBool,
     fails: AtomicBool,
+    /// It cannot get to another tier.
+    is_stuck: AtomicBool,
+    /// What it is fed does not fit it.
+    is_misfit: AtomicBool,
     wakes: AtomicU32,
     asked: AtomicU32,
 }
@@ -40,6 +44,8 @@ fn tiered(name: &'static str) -> Tiered {
         is_prepared: true,
         is_lost: AtomicBool::new(false),
         fails: AtomicBool::new(false),
+        is_stuck: AtomicBool::new(false),
+        is_misfit: AtomicBool::new(false),
         wakes: AtomicU32::new(0),
         asked: AtomicU32::new(0),
     }))
@@ -56,6 +62,10 @@ impl Model<f64, f64> for Tiered {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
         match self.tier() {
             Tier::Cold => Err(ModelError::NotLoaded),
+            _ if self.0.is_misfit.load(Ordering::Relaxed) => {
+                let cause = Box::new(InputError::Unknown { name: "x".into(), expected: Vec::new() });
+                Err(ModelError::Signature { cause })
+            }
             _ if self.0.fails.load(Ordering::Relaxed) => Err(ModelError::engine("out of order")),
             _ => Ok(0.5),
         }
@@ -84,6 +94,9 @@ impl Lifecycle for Tiered {
         Ok(())
     }
     fn settle(&self, wanted: &TargetTier) -> Result<Tier, LoadError> {
+        if self.0.is_stuck.load(Ordering::Relaxed) {
+            return Err(LoadError::other("it has no other form"));
+        }
         *self.0.tier.lock() = wanted.tier();
         Ok(wanted.tier())
     }
@@ -180,6 +193,104 @@ fn over_the_budget_the_oldest_goes_first() {
     let status = service.status();
     let memory = |name: &str| status.versions.iter().find(|version| version.version == *name).unwrap().memory;
     assert_eq!((memory("a"), memory("b")), (Some(Memory::new(0, 7)), Some(Memory::new(100, 7))));
+}
+
+/// Bug: with a thread for upkeep, versions went cold that the budget had room for. Cause: at the tick at which the oldest had arrived, what it
+/// had taken before still counted, and so did each tick until the thread had come to it. Fix: nothing is lowered while anything is on
+/// its way, or has not been measured where it is.
+#[test]
+fn over_the_budget_nothing_goes_before_the_oldest_has_arrived_and_is_measured() {
+    let clock = clock();
+    let models = ["a", "b", "c"].map(tiered);
+    let service = builder(&clock)
+        .retention(Retention::new().versions(3).tiers(Tiers::new().private_bytes(150)))
+        .threads(Threads::background().tick_every(std::time::Duration::from_millis(1)))
+        .live("a", models[0].clone())
+        .build()
+        .unwrap();
+    for (name, model) in ["b", "c"].iter().zip(&models[1..]) {
+        service.stage(name, model.clone()).unwrap().promote().unwrap();
+    }
+    for model in &models {
+        model.0.private_bytes.store(100, Ordering::Relaxed);
+    }
+    let [a, b, _] = &models;
+    let mut looks = 0;
+    // What they take is measured every ten seconds of the clock, which is turned at each of the thread's ticks.
+    let mut after = 0;
+    while after < 50 {
+        let ticked = service.status().last_tick;
+        clock.advance(seconds(1));
+        while service.status().last_tick == ticked {
+            std::thread::yield_now();
+        }
+        looks += 1;
+        assert!(looks < 10_000, "{:?}", a.tier());
+        after += u32::from(a.tier() != Tier::Hot);
+    }
+    assert_eq!((a.tier(), b.tier()), (Tier::Warm, Tier::Hot));
+}
+
+/// Bug: a stream failed, and waited a second each time, once the version that it finishes on had gone cold. Cause: only what is live, on trial
+/// or watched against was kept awake. Fix: so is what streams stay with.
+#[test]
+fn what_a_stream_stays_with_goes_cold_only_after_it() {
+    let (service, clock, [_, b, c]) =
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+    let stream = service.request().pin().unwrap();
+    service.stage("d", tiered("d")).unwrap().promote().unwrap();
+    for _ in 0..5 {
+        tick(&service, &clock);
+    }
+    assert_eq!((b.tier(), c.tier()), (Tier::Cold, Tier::Hot));
+    assert_eq!(stream.predict(&1.0).unwrap().version(), "c");
+    drop(stream);
+    for _ in 0..2 {
+        tick(&service, &clock);
+    }
+    assert_eq!(c.tier(), Tier::Cold);
+}
+
+/// Bug: a version that could not reach its tier was told to be degraded at each tick, and the log held nothing else. Cause: that its upkeep went
+/// well took back what its tier had said. Fix: each of both is told and mended by itself.
+#[test]
+fn a_version_that_cannot_reach_its_tier_is_told_of_once() {
+    let (service, clock, [a, ..]) = three(|r| r.tiers(Tiers::new().hot_for(seconds(60))));
+    a.0.is_stuck.store(true, Ordering::Relaxed);
+    clock.advance(seconds(60));
+    let told = |service: &Service| {
+        let degraded =
+            |event: &EventKind| matches!(event, EventKind::Degraded { version, .. } if version == "a");
+        events(service, |event| degraded(event).then_some(())).len()
+    };
+    for _ in 0..10 {
+        tick(&service, &clock);
+    }
+    assert_eq!(told(&service), 1);
+    a.0.is_stuck.store(false, Ordering::Relaxed);
+    tick(&service, &clock);
+    assert_eq!(a.tier(), Tier::Warm);
+}
+
+/// Bug: where a live whose pipeline does not fit its model was taken back by itself, the version before could be cold: then nobody was answered
+/// until it had been loaded. Cause: only what a watch goes back to was kept awake. Fix: it is woken once live seems not to fit, and
+/// gone back to when it is awake.
+#[test]
+fn a_live_that_does_not_fit_is_taken_back_to_a_version_that_is_awake() {
+    let (service, clock, [_, b, c]) =
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+    tick(&service, &clock);
+    assert_eq!(b.tier(), Tier::Cold);
+    c.0.is_misfit.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        assert!(service.predict(&1.0).is_err());
+    }
+    for _ in 0..4 {
+        tick(&service, &clock);
+        let answered = service.predict(&1.0);
+        assert!(answered.is_ok() || service.live() == "c", "{answered:?}");
+    }
+    assert_eq!((service.live().as_str(), b.tier()), ("b", Tier::Hot));
 }
 
 #[test]
