@@ -6,6 +6,8 @@ use std::time::Duration;
 #[cfg(feature = "state")]
 use super::event::Cause;
 use super::pins::PinPolicy;
+#[cfg(feature = "state")]
+use super::saved::SavedVersion;
 use crate::base::clock::Timestamp;
 use crate::model::identity::Identity;
 use crate::rollout::budget::ErrorBudget;
@@ -58,6 +60,8 @@ pub(crate) struct Settings {
 #[cfg(feature = "state")]
 #[derive(Default)]
 pub(crate) struct Standby {
+    /// What was live there when it was looked at last.
+    pub(crate) live: Option<SavedVersion>,
     /// The freeze that was there: another one is this process's own.
     pub(crate) frozen: Option<String>,
     /// Versions that were live here and were taken back, and why.

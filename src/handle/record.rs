@@ -6,7 +6,7 @@
 //! return late: it has written what it did.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -38,6 +38,8 @@ pub(crate) struct Writing {
     pub(crate) journal: Option<Journal>,
     /// Where it is, while another process has it.
     pub(crate) looking_at: Option<Place>,
+    /// Its size and when it was written last, as it was looked at last.
+    pub(crate) seen: Option<(u64, Option<SystemTime>)>,
     /// Lives of the handle so far, this one included.
     pub(crate) lives: u64,
     pub(crate) at: Timestamp,
@@ -59,7 +61,7 @@ impl Recorder {
     ) -> Self {
         let looking_at = journal.is_none().then_some(place);
         Self {
-            writing: Mutex::new(Writing { journal, looking_at, lives, at: now, whole: true }),
+            writing: Mutex::new(Writing { journal, looking_at, seen: None, lives, at: now, whole: true }),
             again: AtomicBool::new(false),
             process,
             checkpoint_every,

@@ -8,9 +8,12 @@ use crate::base::ordered::OrderedMap;
 use crate::control::adopt::Start;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
-use crate::state::{Journal, StateError};
+use crate::control::saved::SavedControl;
+use crate::state::names::{JOURNAL, Place};
+use crate::state::{Found, Journal, StateError};
 use crate::version::loaded::AnyVersion;
 use parking_lot::Mutex;
+use std::fs;
 use std::sync::Arc;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -47,7 +50,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let opened = match Journal::open(place.files.clone(), &place.folder) {
             Ok((journal, found)) => Opened::of(Some(journal), &found)?,
-            Err(StateError::Locked { .. }) => return Ok(false),
+            Err(StateError::Locked { .. }) => {
+                self.look_again(&place);
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         };
         let lives = opened.lives();
@@ -88,6 +94,38 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         self.begin_writing(turn, journal, lives);
         Ok(true)
+    }
+
+    /// Answers with what is live in the process that has the state, where that is another version by now: a version that was taken back
+    /// there did harm here too. What cannot be read is looked at again at the next tick: that process may be writing it.
+    fn look_again(&self, place: &Place) {
+        let written = fs::metadata(place.folder.join(JOURNAL));
+        let (Ok(written), Some(recorder)) = (written, &self.keeper.recorder) else { return };
+        let stamp = Some((written.len(), written.modified().ok()));
+        if recorder.turn().0.seen == stamp {
+            return;
+        }
+        let Ok(found) = Found::read(&place.files, &place.folder) else { return };
+        let saved = found.state.as_deref().map(serde_json::from_slice::<SavedControl>);
+        let Some(Ok(mut saved)) = saved else { return };
+        if self.control.lock().is_behind(&saved) {
+            // Its rollouts are the other process's.
+            saved.attempts.clear();
+            let already = self.control.lock().loaded();
+            let loader = self.loader();
+            let loaded = load(&saved, None, &already, |id, own| loader.load(id, own));
+            loader.told.into_inner().into_iter().for_each(|event| self.tell(event));
+            // Where none of them can be had, what answers here goes on.
+            let Ok(Loaded { live, loaded, missing }) = loaded else { return };
+            let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
+            let start = Start { setting, after_crash, loaded, missing, torn_bytes: 0 };
+            let now = self.serving.clock.now();
+            self.change(|control| {
+                let look = |control: &mut Control| control.look_on_again(&saved, &start, self.desk(now));
+                control.succeed(Some(live), look);
+            });
+        }
+        recorder.turn().0.seen = stamp;
     }
 
     /// Takes over what may be taken over; an event tells where that fails.

@@ -1389,6 +1389,59 @@ fn a_take_over_lets_go_of_what_is_of_no_use_any_more_and_of_nothing_else() {
     assert_eq!([one.dropped_on(), two.dropped_on()], [freed.clone(), freed]);
 }
 
+/// Bug: a process that looks on answered with what was live when it began for as long as it did: what was taken back in the process that has
+/// the state went on answering there, and said that it was ready. Cause: it looked at the state once. Fix: it looks at each tick whether
+/// another version is live there. What was said here stands.
+#[test]
+fn a_process_that_looks_on_answers_with_what_is_live_in_the_one_that_decides() {
+    let (clock, folder) = (clock(), Folder::new());
+    let says_of = |name: &str| says(name, if name == "v1" { 0.1 } else { 0.9 });
+    let start = || {
+        let source = move |name: &str| -> Opened { Ok(Box::new(says_of(name))) };
+        builder(&clock).live("v1", says_of("v1")).state(&folder.0).source(source).build().unwrap()
+    };
+    let first = start();
+    let stage = |name: &str| first.stage(name, says_of(name)).unwrap();
+    stage("v2").promote().unwrap();
+    let second = start();
+    let answers = || {
+        tick(&second, &clock);
+        assert!(second.status().standby && second.readiness().ready);
+        let answer = second.predict(&1.0).unwrap().version();
+        assert_eq!(second.live(), answer);
+        answer
+    };
+    assert_eq!(answers(), "v2");
+    let _ = first.rollback("v2 is bad");
+    assert_eq!(answers(), "v1");
+    let told = events(&second, |event| match event {
+        EventKind::Standby { live } => Some(live.to_string()),
+        _ => None,
+    });
+    assert_eq!(told, ["v2", "v1"]);
+    // One that it has never had, too; and a freeze, which ends there.
+    stage("v3").promote().unwrap();
+    first.freeze("quarter end");
+    assert_eq!(answers(), "v3");
+    assert_eq!(second.status().frozen.as_deref(), Some("quarter end"));
+    first.unfreeze();
+    let _ = answers();
+    assert_eq!(second.status().frozen, None);
+    // What is said here stands, whatever is tried there; and what becomes live there later is followed.
+    let _ = second.rollback("v3 is bad");
+    second.freeze("somebody looks");
+    assert_eq!(answers(), "v1");
+    stage("v4").canary(0.5).unwrap();
+    first.checkpoint().unwrap();
+    assert_eq!(answers(), "v1");
+    stage("v5").promote().unwrap();
+    assert_eq!(answers(), "v5");
+    assert_eq!(second.status().frozen.as_deref(), Some("somebody looks"));
+    end(first);
+    (0..3).for_each(|_| tick(&second, &clock));
+    assert_eq!((second.status().standby, second.live()), (false, switchback::VersionId::new("v5").unwrap()));
+}
+
 /// Bug: a value that was refused, since it lay beyond its figure's bounds, was counted as silence where the process had ended meanwhile. Cause:
 /// that something had been said was known to the process alone. Fix: it is marked and written down as outcomes are.
 #[test]
