@@ -377,5 +377,8 @@ async fn serve(options: Options) -> Result<(), Failed> {
 fn main() -> Result<(), Failed> {
     let options = Options::read()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(options))
+    let served = runtime.block_on(serve(options));
+    // A version that hangs keeps its thread for ever. Nobody waits for it: dropped, the runtime would.
+    runtime.shutdown_background();
+    served
 }

@@ -68,11 +68,11 @@ fn build(config: &Config) -> Result<(Late, Versions), Failed> {
         .preflight(|samples| Preflight::new().samples(samples));
     let served = Arc::new(served);
 
-    let (first, model) = served.open(place.version().unwrap_or("latest"))?;
+    let (versions, first) = (Arc::clone(&served), place.version().unwrap_or("latest").to_owned());
     let late = ModelHandle::builder(config.name())
         .configure(config)?
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
-        .live(first.as_str(), model) // at the first start; at a later one what the state says, found in the source
+        .live_with(move || versions.open(&first)) // at the first start; at a later one what the state says is found in the source
         .source(Arc::clone(&served))
         .build()?;
     let guards = config.guards();
@@ -188,7 +188,11 @@ fn run() -> Result<(), Failed> {
     let file = std::env::args().nth(1).ok_or("say which file describes the rollout")?;
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{file} cannot be read: {error}"))?;
     let config = toml::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
-    tokio::runtime::Runtime::new()?.block_on(serve(config))
+    let runtime = tokio::runtime::Runtime::new()?;
+    let served = runtime.block_on(serve(config));
+    // A version that hangs keeps its thread for ever. Nobody waits for it: dropped, the runtime would.
+    runtime.shutdown_background();
+    served
 }
 
 fn main() -> ExitCode {

@@ -10,6 +10,7 @@ use crate::base::causes::in_full;
 use crate::base::node::{Misread, Node, Value};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::rollout::RolloutError;
+use crate::handle::status::Status;
 use crate::model::identity::Identity;
 use crate::operator::{Operator, OperatorError};
 
@@ -40,7 +41,8 @@ impl Asked {
 
     fn reason(self) -> Result<String, Answer> {
         let missing = "say the `reason`: it stands in the log";
-        self.reason.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, missing))
+        let said = self.reason.filter(|reason| !reason.trim().is_empty());
+        said.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, missing))
     }
 
     fn share(&self) -> Result<f64, Answer> {
@@ -289,8 +291,19 @@ fn unchanged_since(operator: &Operator, parts: &Parts) -> Result<Operator, Answe
 }
 
 fn done(operator: &Operator) -> Answer {
-    let status = operator.status();
-    Answer::json(&json!({ "live": status.live, "epoch": status.epoch })).of_epoch(status.epoch)
+    changed(&operator.status(), None)
+}
+
+/// What has come of it. That another process has the state is told where it is so: what is said here holds there once this one takes over.
+fn changed(status: &Status, outcome: Option<serde_json::Value>) -> Answer {
+    let mut answer = json!({ "live": status.live, "epoch": status.epoch });
+    if let Some(outcome) = outcome {
+        answer["outcome"] = outcome;
+    }
+    if status.standby {
+        answer["standby"] = json!(true);
+    }
+    Answer::json(&answer).of_epoch(status.epoch)
 }
 
 fn lowered(operator: &Operator, outcome: &RollbackOutcome) -> Answer {
@@ -300,6 +313,5 @@ fn lowered(operator: &Operator, outcome: &RollbackOutcome) -> Answer {
         RollbackOutcome::RolledBack { from, to } => json!({ "rolled_back": { "from": from, "to": to } }),
         RollbackOutcome::Nothing => json!("nothing"),
     };
-    let answer = json!({ "outcome": outcome, "live": status.live, "epoch": status.epoch });
-    Answer::json(&answer).of_epoch(status.epoch)
+    changed(&status, Some(outcome))
 }

@@ -42,7 +42,7 @@ use crate::stats::figures::divergence::Divergence;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
-/// Says what becomes of a rollout whose candidate took traffic when the process crashed or was killed.
+/// Says what becomes of a rollout whose candidate was on trial when the process crashed or was killed.
 /// The second such end of one identity quarantines it, whatever this says: a model may take its process with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -468,7 +468,7 @@ impl Control {
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
             attempt.hold(now);
             let version = attempt.version;
-            let reason = String::from("the process crashed while this version took traffic");
+            let reason = String::from("the process crashed while this version was on trial");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
         }
         None

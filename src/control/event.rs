@@ -18,6 +18,7 @@ use crate::base::text::{list, number};
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
 use crate::model::Tier;
 use crate::model::activity::Activity;
+use crate::model::error::ErrorKind;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -284,6 +285,9 @@ pub enum EventKind {
         version: VersionId,
         /// How many requests in a row it failed on, at the least: more are needed where live fails on some too.
         failures: u32,
+        /// What it failed on most in this rollout.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mostly: Option<ErrorKind>,
     },
     /// Calls of a version on trial have not ended for so long that they count as never ending: it is taken off. The threads that
     /// they are on are lost for as long as the model keeps them.
@@ -568,6 +572,9 @@ pub enum Cause {
     Tripped {
         /// How many in a row it took.
         failures: u32,
+        /// What it failed on most in this rollout.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mostly: Option<ErrorKind>,
     },
     /// A call of the version had not ended for longer than any may take.
     Overdue {
@@ -587,7 +594,7 @@ pub enum Cause {
     },
     /// The handle was closed.
     Closed,
-    /// The process crashed while the version took traffic.
+    /// The process crashed while the version was on trial, as a shadow too.
     Crashed {
         /// How often.
         ends: u32,
@@ -612,12 +619,18 @@ pub enum Cause {
     },
 }
 
+fn most_often(mostly: Option<ErrorKind>) -> String {
+    mostly.map_or_else(String::new, |kind| format!("; most often {}", kind.told()))
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator { reason } => write!(f, "by hand: {reason}"),
             Self::Guard { evidence } => write!(f, "it failed the guard {evidence}"),
-            Self::Tripped { failures } => write!(f, "it failed on at least {failures} requests in a row"),
+            Self::Tripped { failures, mostly } => {
+                write!(f, "it failed on at least {failures} requests in a row{}", most_often(*mostly))
+            }
             Self::Overdue { calls, oldest } => {
                 write!(
                     f,
@@ -631,7 +644,7 @@ impl fmt::Display for Cause {
             Self::Closed => f.write_str("the handle was closed"),
             Self::Crashed { ends } => {
                 let times = if *ends == 1 { "once" } else { &format!("{ends} times") };
-                write!(f, "the process crashed {times} while this version took traffic")
+                write!(f, "the process crashed {times} while this version was on trial")
             }
             Self::ProcessesEnded { ends, exposed, spared_ends, spared, evidence } => {
                 let hours = |time: &Duration| number(time.as_secs_f64() / 3_600.0);
@@ -737,9 +750,10 @@ impl fmt::Display for Event {
                 "nobody ticked for {} s: live answers the requests of candidates until somebody ticks",
                 after.as_secs_f64()
             ),
-            EventKind::Tripped { version, failures } => write!(
+            EventKind::Tripped { version, failures, mostly } => write!(
                 f,
-                "circuit breaker open: {version} failed on at least {failures} requests in a row, live answers instead"
+                "circuit breaker open: {version} failed on at least {failures} requests in a row, live answers instead{}",
+                most_often(*mostly)
             ),
             EventKind::Overdue { version, calls, oldest } => write!(
                 f,

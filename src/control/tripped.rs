@@ -80,8 +80,9 @@ impl Control {
                 self.publish(desk, vec![EventKind::CircuitOpened { version, until }]);
                 continue;
             }
-            self.announcer.announce(now, self.epoch, EventKind::Tripped { version, failures });
-            let _ = self.lower(number, Cause::Tripped { failures }, desk);
+            let mostly = self.attempt(number).and_then(|attempt| self.fails_most_on(attempt.candidate));
+            self.announcer.announce(now, self.epoch, EventKind::Tripped { version, failures, mostly });
+            let _ = self.lower(number, Cause::Tripped { failures, mostly }, desk);
         }
         if spared {
             // With exposures that have counted nothing yet.
@@ -101,8 +102,16 @@ impl Control {
         if failed < u64::from(failures) || before.is_cold() {
             return;
         }
-        self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version: self.live.id, failures });
-        let _ = self.revert_live(Cause::Tripped { failures }, desk);
+        let (version, mostly) = (self.live.id, Some(ErrorKind::Pipeline));
+        self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version, failures, mostly });
+        let _ = self.revert_live(Cause::Tripped { failures, mostly }, desk);
+    }
+
+    /// The kind of failure that an arm has most of.
+    fn fails_most_on(&self, arm: u32) -> Option<ErrorKind> {
+        let total = self.arms.get(&arm)?.total();
+        let counts = ErrorKind::ALL.into_iter().map(|kind| (total.errors(kind), kind));
+        counts.filter(|(count, _)| *count > 0).max_by_key(|(count, _)| *count).map(|(_, kind)| kind)
     }
 
     /// The version before a live that has failed on whatever it was asked, since its pipeline does not fit its own model.

@@ -1,6 +1,8 @@
 //! How a handle is built.
 
 use std::cell::Cell;
+use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -18,7 +20,7 @@ use super::handle::ModelHandle;
 use super::keeper::Keeping;
 #[cfg(feature = "fleet")]
 use super::keeper::load;
-use super::loader::{Loader, Needs};
+use super::loader::{First, Loader, Needs};
 #[cfg(feature = "state")]
 use super::options::StateFolder;
 use super::options::threads::Ticks;
@@ -59,6 +61,7 @@ use crate::task::segments::Segments;
 use crate::task::task::{Task, TaskKind};
 use crate::version::drill::Recent;
 use crate::version::input::{CopyInput, Keep};
+use crate::version::prepare::StageError;
 #[cfg(feature = "state")]
 use crate::version::source::ModelSource;
 
@@ -67,7 +70,7 @@ use crate::version::source::ModelSource;
 #[must_use = "nothing is built before `build`"]
 pub struct Builder<I: ?Sized + 'static, O: 'static> {
     name: String,
-    live: Option<(String, Box<dyn Model<I, O>>)>,
+    live: Option<First<I, O>>,
     task: Task<O>,
     inputs: Inputs<I>,
     labels: Labels,
@@ -131,7 +134,32 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// The version that answers from the start, under a name of 1 to 47 bytes.
     pub fn live(mut self, name: impl Into<String>, model: impl Model<I, O> + 'static) -> Self {
-        self.live = Some((name.into(), Box::new(model)));
+        self.live = Some(First::Model(name.into(), Box::new(model)));
+        self
+    }
+
+    /// The same, of a version that is opened only where it is needed: at a first start, and where none of the versions that the
+    /// [state](Self::state) names can be had. At every other start what is live stands there, and is found by
+    /// [`source`](Self::source): so what `open` would open may be gone by then.
+    ///
+    /// ```
+    /// # use switchback::{ModelHandle, closure, model::LoadError};
+    /// let handle = ModelHandle::builder("late")
+    ///     .live_with(|| Ok::<_, LoadError>(("v1", closure("rule@1", |x: &f64| Ok(*x > 15.0)))))
+    ///     .build()?;
+    /// assert_eq!(handle.live(), "v1");
+    /// # Ok::<(), switchback::BuildError>(())
+    /// ```
+    ///
+    /// [`build`](Self::build) fails with whatever error `open` gives.
+    pub fn live_with<N: Display, M: Model<I, O> + 'static, E: Into<Box<dyn Error + Send + Sync>>>(
+        mut self,
+        open: impl FnOnce() -> Result<(N, M), E> + Send + 'static,
+    ) -> Self {
+        self.live = Some(First::Opened(Box::new(move || {
+            let (name, model) = open().map_err(|error| StageError::from(error.into()))?;
+            Ok((name.to_string(), Box::new(model) as Box<dyn Model<I, O>>))
+        })));
         self
     }
 

@@ -508,7 +508,7 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
 #[non_exhaustive]
 pub enum RollbackError {
     /// It is not retained.
-    #[error("version {version} is not retained; these are: {}", .retained.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "))]
+    #[error("version {version} is not retained: {}", those(.retained))]
     NotRetained {
         /// The version asked for.
         version: String,
@@ -526,6 +526,11 @@ pub enum RollbackError {
 }
 
 debug_as_told!(RollbackError);
+
+fn those(retained: &[VersionId]) -> String {
+    let names: Vec<&str> = retained.iter().map(|version| version.as_str()).collect();
+    if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) }
+}
 
 /// A handle's threads did not end in time.
 #[derive(Clone, PartialEq, Eq, Error)]

@@ -1,7 +1,7 @@
 //! Where state is kept: what a builder is told of it, what a start finds there, and what writes to it.
 
 use super::build_error::{BuildError, CannotBeLive};
-use super::loader::Source;
+use super::loader::{First, Source};
 use super::options::StateFolder;
 use super::record::Recorder;
 use crate::base::causes::told;
@@ -124,7 +124,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
     pub(crate) fn live(
         &self,
         began: Began,
-        embedded: Option<(String, Box<dyn Model<I, O>>)>,
+        embedded: Option<First<I, O>>,
         prepare: impl Fn(VersionId, Brought<I, O>) -> Result<Arc<dyn AnyVersion>, StageError>,
     ) -> Result<(Arc<dyn AnyVersion>, Started), BuildError> {
         let Some((place, opened)) = began.0 else { return Ok((first(embedded, prepare)?, None)) };
@@ -169,11 +169,10 @@ pub(crate) type Brought<I, O> = Option<Box<dyn Model<I, O>>>;
 
 /// The live version of a first start.
 fn first<I: ?Sized, O>(
-    embedded: Option<(String, Box<dyn Model<I, O>>)>,
+    embedded: Option<First<I, O>>,
     prepare: impl Fn(VersionId, Brought<I, O>) -> Result<Arc<dyn AnyVersion>, StageError>,
 ) -> Result<Arc<dyn AnyVersion>, BuildError> {
-    let (name, model) = embedded.ok_or(BuildError::NoLive)?;
-    let id = VersionId::new(&name).map_err(StageError::Name)?;
+    let (id, model) = embedded.ok_or(BuildError::NoLive)?.open()?;
     Ok(prepare(id, Some(model))?)
 }
 
@@ -246,7 +245,7 @@ pub(crate) struct Loaded {
 /// None of them can be used: why, of each.
 pub(crate) fn load<I: ?Sized, O>(
     saved: &SavedControl,
-    embedded: Option<(String, Box<dyn Model<I, O>>)>,
+    embedded: Option<First<I, O>>,
     already: &[Arc<dyn AnyVersion>],
     prepare: impl Fn(VersionId, Brought<I, O>) -> Result<Arc<dyn AnyVersion>, StageError>,
 ) -> Result<Loaded, Vec<CannotBeLive>> {
@@ -265,7 +264,11 @@ pub(crate) fn load<I: ?Sized, O>(
             loaded.insert(wanted.version, Arc::clone(known));
             continue;
         }
-        let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| model);
+        let is_own = |first: &mut First<I, O>| matches!(first, First::Model(name, _) if *name == id.as_str());
+        let own = match embedded.take_if(is_own) {
+            Some(First::Model(_, model)) => Some(model),
+            _ => None,
+        };
         let brought = own.is_some();
         let prepared = prepare(id, own).map_err(told);
         match prepared {
@@ -280,8 +283,7 @@ pub(crate) fn load<I: ?Sized, O>(
     }
     let mut known = std::iter::once(saved.live).chain(retained);
     let live = known.find_map(|known| loaded.get(&known.version).cloned()).or(spare).or_else(|| {
-        let (name, model) = embedded?;
-        let id = VersionId::new(&name).ok()?;
+        let (id, model) = embedded?.open().ok()?;
         match prepare(id, Some(model)) {
             Ok(version) => Some(version),
             Err(error) => {

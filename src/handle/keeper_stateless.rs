@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::build_error::BuildError;
+use super::loader::First;
 use crate::base::clock::Timestamp;
 use crate::base::invalid::ArgumentError;
 use crate::model::model::Model;
@@ -46,11 +47,10 @@ impl<I: ?Sized, O> Keeping<I, O> {
     pub(crate) fn live(
         &self,
         _: Began,
-        embedded: Option<(String, Box<dyn Model<I, O>>)>,
+        embedded: Option<First<I, O>>,
         prepare: impl Fn(VersionId, Option<Box<dyn Model<I, O>>>) -> Result<Arc<dyn AnyVersion>, StageError>,
     ) -> Result<(Arc<dyn AnyVersion>, Started), BuildError> {
-        let (name, model) = embedded.ok_or(BuildError::NoLive)?;
-        let id = VersionId::new(&name).map_err(StageError::Name)?;
+        let (id, model) = embedded.ok_or(BuildError::NoLive)?.open()?;
         Ok((prepare(id, Some(model))?, Started))
     }
 

@@ -39,6 +39,32 @@ pub(crate) type Source<I, O> = Arc<Contained<Box<dyn ModelSource<I, O>>>>;
 /// An input that every version must answer.
 pub(crate) type Sample<I> = Arc<dyn KeptInput<I> + Sync>;
 
+/// The version that the host brings for a first start.
+pub(crate) enum First<I: ?Sized, O> {
+    Model(String, BoxedModel<I, O>),
+    /// It is opened only where it is needed.
+    Opened(Open<I, O>),
+}
+
+/// What opens one.
+pub(crate) type Open<I, O> = Box<dyn FnOnce() -> Result<(String, BoxedModel<I, O>), StageError> + Send>;
+
+/// A model of the host's.
+pub(crate) type BoxedModel<I, O> = Box<dyn Model<I, O>>;
+
+impl<I: ?Sized, O> First<I, O> {
+    /// The version, opened by now.
+    pub(crate) fn open(self) -> Result<(VersionId, BoxedModel<I, O>), StageError> {
+        let (name, model) = match self {
+            Self::Model(name, model) => (name, model),
+            // The host's code: a panic is its error.
+            Self::Opened(open) => guarded(open)
+                .unwrap_or_else(|panicked| Err(StageError::Open(Arc::new(ModelError::from(panicked)))))?,
+        };
+        Ok((VersionId::new(&name)?, model))
+    }
+}
+
 /// Loads versions, with all that it takes: shared with threads that may never end, so nothing of it is borrowed.
 pub(crate) struct Loader<I: ?Sized, O> {
     pub(crate) name: String,

@@ -186,8 +186,9 @@ fn taken_back(report: &Report, lasted: &str) -> String {
     match &rollout.cause {
         Some(Cause::Guard { evidence }) => format!("{began}: {}.", failed(evidence, candidate.as_str())),
         Some(Cause::Operator { reason }) => format!("{began}, by hand{}: “{reason}”.", actor(report)),
-        Some(Cause::Tripped { failures }) => {
-            format!("{began}: it failed on {} in a row.", several(u64::from(*failures), "request"))
+        Some(Cause::Tripped { failures, mostly }) => {
+            let mostly = mostly.map_or_else(String::new, |kind| format!("; most often {}", kind.told()));
+            format!("{began}: it failed on {} in a row{mostly}.", several(u64::from(*failures), "request"))
         }
         Some(Cause::Superseded { by }) => format!("{began}, because {by} became live."),
         Some(cause) => format!("{began}: {cause}."),

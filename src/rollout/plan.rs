@@ -663,7 +663,7 @@ pub enum PlanError {
     },
     /// A step must last longer than it may.
     #[error(
-        "step {step}: min_duration = {min:?} is longer than max_duration = {max:?}, so guards could never be in time"
+        "step {step}: it lasts for at least {min:?}, which is longer than the {max:?} that guards may take, so they could never be in time"
     )]
     LastsTooLong {
         /// The step, counted from 1.
@@ -675,7 +675,7 @@ pub enum PlanError {
     },
     /// A step must have more requests than it may.
     #[error(
-        "step {step}: min_predictions = {min} is more than max_predictions = {max}, so guards could never be in time"
+        "step {step}: it has at least {min} predictions, which are more than the {max} that guards may take, so they could never be in time"
     )]
     AsksTooMuch {
         /// The step, counted from 1.

@@ -80,7 +80,7 @@ pub enum StateError {
     },
     /// Bytes that were on disk are not what was written. A crash does not do that, a disk or a hand does.
     #[error(
-        "{} is damaged at byte {offset}: {cause}; look at the disk, then `switchback::state::repair` keeps what is whole",
+        "{} is damaged at byte {offset}: {cause}; look at the disk, then `switchback state repair` or `state::repair` keeps what is whole",
         .path.display()
     )]
     Damaged {
@@ -94,7 +94,7 @@ pub enum StateError {
     /// The journal has less than was acknowledged: its end was cut off, an older copy was put in its place, or it is gone. No
     /// crash does that. What was decided since, quarantines included, is not in it.
     #[error(
-        "{} has less than was written: {missing}; put back the newest one, or call `switchback::state::repair` to go on with \
+        "{} has less than was written: {missing}; put back the newest one, or call `switchback state repair` or `state::repair` to go on with \
          what is there",
         .path.display()
     )]

@@ -25,7 +25,7 @@ impl<O: 'static> Judge<'_, O> {
             return Err(refused());
         }
         self.task.read(output, kept);
-        if matches!(kept, Kept::Unreadable) { Err(unreadable()) } else { Ok(()) }
+        if matches!(kept, Kept::Unreadable) { Err(unreadable(self.kind())) } else { Ok(()) }
     }
 
     /// Runs the host's code; a panic is an error.
@@ -45,8 +45,16 @@ fn refused() -> ModelError {
 }
 
 #[cold]
-fn unreadable() -> ModelError {
-    ModelError::invalid_output("it is not what the task says an answer is")
+fn unreadable(kind: TaskKind) -> ModelError {
+    ModelError::invalid_output(match kind {
+        TaskKind::Unlabelled => "it is not what the task says an answer is",
+        TaskKind::Binary { .. } => "it is not what the task says an answer is: a probability from 0 to 1",
+        TaskKind::Classes { .. } => {
+            "it is not what the task says an answer is: a class that there is, with a probability from 0 to 1"
+        }
+        TaskKind::Regression => "it is not what the task says an answer is: a finite number",
+        TaskKind::Ranking { .. } => "it is not what the task says an answer is: a list of items",
+    })
 }
 
 /// Asks a version an input that was kept, and makes sure that what comes back is an answer, which nobody is given.
@@ -83,7 +91,7 @@ pub(crate) fn attempt_into<I: ?Sized, O: 'static>(
         judge.keep(output, kept)
     });
     match asked.flatten() {
-        Ok(()) => answered.ok_or_else(unreadable),
+        Ok(()) => answered.ok_or_else(|| unreadable(judge.kind())),
         Err(error) => {
             let_go(answered);
             Err(error)

@@ -734,3 +734,29 @@ fn headers_are_read_as_their_specification_has_them() {
     };
     assert_eq!([allowed("/late/rollback"), allowed("/late")], ["POST", "GET, HEAD"]);
 }
+
+/// Bug: an empty reason was taken where one is demanded, and the log said "by hand: ". Fix: it is refused.
+#[test]
+fn a_reason_that_says_nothing_is_refused() {
+    let service = service(&clock());
+    let admin = admin(&service);
+    for reason in ["", "  "] {
+        let refused = post(&admin, "/late/freeze", &[], json!({"reason": reason}));
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{}", text(&refused));
+    }
+    assert_eq!(service.status().frozen, None);
+}
+
+/// Bug: a freeze that was said to a process that looks on was answered as if it were done, and the one that decides went on. Fix: the answer
+/// says who has the state.
+#[cfg(feature = "state")]
+#[test]
+fn what_is_said_to_a_process_that_looks_on_is_answered_as_such() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = || builder(&clock).live("v1", says("one", 0.1)).state(&folder.0).build().unwrap();
+    let (first, second) = (start(), start());
+    let freeze =
+        |service: &Service| json_of(&post(&admin(service), "/late/freeze", &[], json!({"reason": "why"})));
+    assert_eq!(freeze(&first)["standby"], Value::Null);
+    assert_eq!(freeze(&second)["standby"], json!(true));
+}

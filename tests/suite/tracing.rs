@@ -235,7 +235,7 @@ fn a_pause_by_nobody_who_is_named_is_a_warning() {
         service
             .stage("v3", says("three", 0.3))
             .unwrap()
-            .pause("the process crashed while this version took traffic");
+            .pause("the process crashed while this version was on trial");
         service.tick();
         let logged = log.logged.lock();
         let paused = logged.iter().filter(|one| field(one, "event") == Some("paused"));

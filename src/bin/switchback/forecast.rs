@@ -29,7 +29,7 @@ pub(crate) struct Asked {
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
     /// Requests a second.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rps: Option<f64>,
     /// How old a prediction is when its label is evidence, such as 1d; by default what the file says.
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
@@ -84,6 +84,11 @@ enum Predicted {
 
 /// What a forecast rests on, of a configuration. What else it says is for the service: a folder of state to be opened, versions.
 const RESTS_ON: [&str; 6] = ["name", "labels", "error_budget", "shadow", "segments", "rollout"];
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "write how many requests come in a second, more than 0".to_owned())
+}
 
 fn latency(text: &str) -> Result<LatencyPoint, String> {
     let told = || {

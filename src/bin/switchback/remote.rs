@@ -31,6 +31,14 @@ const CLEAR: &str = "\u{1b}[2J";
 /// The variable with the token of whoever may change something.
 const TOKEN: &str = "SWITCHBACK_TOKEN";
 
+fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        Err(String::from("say why: it stands in the log"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 /// A share as people write one: 0.05, or 5 % as guards and configurations say it. A bare 1 may be meant as either of two.
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     let text = text.trim();
@@ -144,7 +152,7 @@ pub(crate) struct Lowering {
     model: String,
     version: String,
     /// Why: it stands in the log.
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     by: By,
@@ -155,7 +163,7 @@ pub(crate) struct Whole {
     url: String,
     model: String,
     /// Why: it stands in the log.
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     by: By,
@@ -206,6 +214,13 @@ impl Command {
             Self::Unfreeze { url, model, by } => change(&url, &[&model, "unfreeze"], &by, None, &json!({})),
         }?;
         let is_nothing = answer["outcome"] == "nothing";
+        if answer["standby"] == true {
+            // To those who read it and not to what reads its output.
+            eprintln!(
+                "switchback: another process has the state, and tries candidates: what is said here holds there once this one takes over; \
+                 say it to that process too"
+            );
+        }
         if out.json {
             out.value(&answer)?;
         } else if is_nothing {

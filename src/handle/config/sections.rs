@@ -162,7 +162,7 @@ section! {
 }
 
 words! {
-    /// The policy for a rollout whose candidate took traffic when the process crashed.
+    /// The policy for a rollout whose candidate was on trial when the process crashed.
     AfterCrash {
         Pause = "pause",
         Resume = "resume",
@@ -175,7 +175,7 @@ section! {
     StateFields {
         /// The folder, of this handle's own.
         folder: PathBuf,
-        /// The policy for a rollout whose candidate took traffic when the process crashed: "pause" (the default),
+        /// The policy for a rollout whose candidate was on trial when the process crashed: "pause" (the default),
         /// "resume" or "roll_back".
         after_crash: AfterCrash,
         /// How often evidence is written where nothing is decided; "10s" by default.

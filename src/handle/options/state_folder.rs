@@ -42,7 +42,7 @@ impl StateFolder {
         Self { folder, after_crash, checkpoint_every: checkpoint_every() }
     }
 
-    /// Sets what becomes of a rollout whose candidate took traffic when the process crashed. By default it is paused.
+    /// Sets what becomes of a rollout whose candidate was on trial when the process crashed. By default it is paused.
     pub fn after_crash(mut self, policy: AfterCrash) -> Self {
         self.after_crash = policy;
         self

@@ -133,7 +133,7 @@ fn damage_that_a_later_batch_follows_is_told_by_its_place() {
             matches!(&error, StateError::Damaged { offset, .. } if *offset == frame as u64),
             "{error} and not {frame}"
         );
-        assert!(error.to_string().contains("switchback::state::repair"), "{error}");
+        assert!(error.to_string().contains("`switchback state repair` or `state::repair`"), "{error}");
         assert_eq!(fs::read(folder.path(JOURNAL)).unwrap(), bytes, "nothing is changed by looking");
     }
 }

@@ -124,6 +124,12 @@ impl Hook {
 /// reason why it needs none.
 const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("control/event.rs spawn", Ok(&[Hook::Subscriber])),
+    (
+        "handle/builder.rs live_with",
+        Err(
+            "called once, by `build`, with no lock and no handle that it could call back into: a panic is its error",
+        ),
+    ),
     ("handle/follow.rs follow", Err("called by `Follow::poll`, on the host's thread, under no lock")),
     ("handle/options/inputs.rs bytes", Ok(&[Hook::InputBytes])),
     ("handle/options/inputs.rs features", Ok(&[Hook::DriftRead])),

@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use switchback::decisions::{Decision, recorded, recording, replay};
 use switchback::events::{Cause, EventKind};
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
-use switchback::model::ModelError;
+use switchback::model::{LoadError, ModelError};
 use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
@@ -1387,6 +1388,46 @@ fn a_take_over_lets_go_of_what_is_of_no_use_any_more_and_of_nothing_else() {
     // Not by whoever ticked, who had the lock.
     let freed = Some(String::from("switchback-free"));
     assert_eq!([one.dropped_on(), two.dropped_on()], [freed.clone(), freed]);
+}
+
+/// Bug: a service that opened the version which its file names, at each start, did not start once that was removed, although another one was
+/// live. Cause: the first version had to be there before it was known whether it is needed. Fix: `live_with` opens it where it is.
+#[test]
+fn a_first_version_is_opened_only_where_it_is_needed() {
+    let (clock, folder) = (clock(), Folder::new());
+    let (opened, is_gone) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let start = || {
+        let (opened, v2_is_gone) = (Arc::clone(&opened), Arc::clone(&is_gone));
+        let source = move |name: &str| -> Opened {
+            match name {
+                "v2" if !v2_is_gone.load(Ordering::Relaxed) => Ok(Box::new(says("two", 0.9))),
+                _ => Err(format!("{name} is gone").into()),
+            }
+        };
+        let first = move || {
+            opened.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, LoadError>(("v1", says("one", 0.1)))
+        };
+        builder(&clock).live_with(first).state(&folder.0).source(source).build().unwrap()
+    };
+    let first = start();
+    assert_eq!((first.live().as_str(), opened.load(Ordering::Relaxed)), ("v1", 1));
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    end(first);
+    let second = start();
+    assert_eq!((second.live().as_str(), opened.load(Ordering::Relaxed)), ("v2", 1));
+    end(second);
+    // What the state names cannot be had: it is the way out.
+    is_gone.store(true, Ordering::Relaxed);
+    let third = start();
+    assert_eq!((third.live().as_str(), opened.load(Ordering::Relaxed)), ("v1", 2));
+    // Its error is the build's.
+    let none = || Err::<(&str, Scripted<f64, f64>), _>(LoadError::other("there is none"));
+    let refused = builder(&clock).live_with(none).build().unwrap_err();
+    assert!(refused.to_string().contains("there is none"), "{refused}");
+    let panics = || -> Result<(&str, Scripted<f64, f64>), LoadError> { panic!("not today") };
+    let refused = builder(&clock).live_with(panics).build().unwrap_err();
+    assert!(refused.to_string().contains("not today"), "{refused}");
 }
 
 /// Bug: a process that looks on answered with what was live when it began for as long as it did: what was taken back in the process that has
