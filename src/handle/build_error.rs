@@ -54,6 +54,15 @@ pub enum BuildError {
     /// The live version cannot be used.
     #[error("the live version: {}", in_full(.0))]
     Live(StageError),
+    /// A guard of the configuration could never judge here.
+    #[cfg(feature = "config")]
+    #[error("guard `{name}`, which the configuration has, can judge nothing here: {reason}")]
+    Guard {
+        /// The guard.
+        name: String,
+        /// The obstacle.
+        reason: String,
+    },
     /// A business figure makes no sense.
     #[error("business figure `{name}`: {cause}")]
     Kpi {

@@ -38,7 +38,6 @@ use crate::base::gate::Gate;
 use crate::base::guarded::Contained;
 use crate::base::invalid::ArgumentError;
 use crate::base::os;
-use crate::base::share::Share;
 use crate::base::sync::Came;
 use crate::control::control::Control;
 use crate::control::settings::Settings;
@@ -54,6 +53,10 @@ use crate::request::recall::Answers;
 use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
 use crate::rollout::budget::ErrorBudget;
+#[cfg(feature = "config")]
+use crate::rollout::guard::design::{Design, Setting, TruthKind};
+#[cfg(feature = "config")]
+use crate::rollout::guard::guard::Guard;
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::kpi::Kpi;
@@ -360,6 +363,30 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// Refuses options that make no sense, before anything is opened or started.
+    /// Refuses guards of the configuration that could never judge here: else the first version that comes would not be tried.
+    #[cfg(feature = "config")]
+    fn check_guards(&self) -> Result<(), BuildError> {
+        let Some((told, _)) = &self.configured else { return Ok(()) };
+        let guards = told.guards();
+        // As the handle will say it of itself.
+        let setting = Setting {
+            kind: self.task.kind(),
+            kpis: &self.task.kpis,
+            truth: TruthKind::of(self.task.truth_kind(), self.labels.explored()),
+            pairs: self.shadowing.is_some(),
+            canary_pairs: self.shadowing.as_ref().is_none_or(|shadowing| shadowing.canary_pairs),
+            compares: self.shadowing.is_some() && self.task.compare.is_some(),
+            matures: self.labels.maturity().is_some(),
+            segments: self.inputs.segment.as_ref().map(|_| self.limits.segments + 1),
+        };
+        for rule in guards.iter().filter_map(Guard::as_rule) {
+            if let Some(reason) = setting.lacks(&rule.needs()).or_else(|| Design::refused(rule, &setting)) {
+                return Err(BuildError::Guard { name: rule.to_string(), reason });
+            }
+        }
+        Ok(())
+    }
+
     fn check_options(&self) -> Result<(), BuildError> {
         self.labels.check()?;
         self.limits.check()?;
@@ -423,6 +450,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             self.drift = Some(told.apply(self.drift.take().unwrap_or_default()));
         }
         self.check_options()?;
+        #[cfg(feature = "config")]
+        self.check_guards()?;
         let embedded = self.live.take();
         let clock = self.clock.take().unwrap_or_default();
         // A secret that is drawn, here or in a folder of state, is another one on each replica.
@@ -455,7 +484,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let (check, compare) = (self.task.check.take(), self.task.compare.take());
         let inputs = self.inputs;
         let copy = inputs.copy.or(self.copy_to_shadow);
-        let maturity = self.labels.maturity();
+        let (maturity, explore) = (self.labels.maturity(), self.labels.explored());
         let segments = inputs.segment.map(|read| Segments::new(read, self.limits.segments));
         let table = segments.as_ref().map(|segments| Arc::clone(segments.table()));
         let kind = self.task.kind();
@@ -479,10 +508,6 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         )
         .map_err(BuildError::Assumption)?
         .by_segment(table.clone());
-        let explore = match self.labels.exploration {
-            Some(share) => Share::new(share).ok().filter(|share| *share != Share::NONE),
-            None => None,
-        };
 
         let threads = Arc::new(Beats::default());
         let loader = Loader {

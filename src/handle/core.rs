@@ -20,7 +20,6 @@ use super::traces::Traces;
 use crate::base::gate::Gate;
 use crate::base::guarded::let_go;
 use crate::base::os;
-use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 #[cfg(feature = "fleet")]
@@ -31,7 +30,6 @@ use crate::model::throttle::LoadThrottle;
 use crate::request::shadow::ShadowQueue;
 use crate::rollout::guard::Guard;
 use crate::rollout::guard::design::{Setting, TruthKind};
-use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::post::{At, Post};
@@ -227,11 +225,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// How the truth depends on the answer, as far as tests ask.
     pub(crate) fn truth(&self) -> TruthKind {
-        match self.serving.joins.truth() {
-            Truth::Independent => TruthKind::Independent,
-            Truth::CausedByAnswer => TruthKind::CausedByAnswer,
-            Truth::Censored(_) => TruthKind::Censored(self.serving.explore.map(Share::fraction)),
-        }
+        TruthKind::of(self.serving.joins.truth(), self.serving.explore)
     }
 
     /// Returns what there is to know before it can be said which test a guard needs.

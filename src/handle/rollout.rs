@@ -630,12 +630,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why this handle can never give what a guard needs.
     fn cannot_give(&self, needs: &Needs) -> Option<String> {
         let inner = &self.handle.inner;
-        if needs.metric.is_some_and(|metric| !metric.is_of(inner.serving.task.kind())) {
-            return Some(String::from("the handle's task has no such figure: declare another task"));
-        }
-        let declared = |name: &str| inner.serving.joins.kpis().iter().any(|kpi| kpi.name() == name);
-        if let Some(kpi) = needs.kpi.as_ref().filter(|kpi| !declared(kpi)) {
-            return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
+        if let Some(undeclared) = inner.setting().lacks(needs) {
+            return Some(undeclared);
         }
         let Some(drift) = inner.serving.drift.as_ref().filter(|_| needs.drift) else {
             return self.cannot_pair(needs).or_else(|| needs.drift.then(|| NOT_WATCHED.into()));

@@ -139,7 +139,7 @@ impl Config {
 
     /// The guards of each rollout: give them to [`Rollout::guards`](crate::Rollout::guards).
     pub fn guards(&self) -> Vec<Stated> {
-        self.told.rollout.as_ref().map(|rollout| rollout.guards.clone()).unwrap_or_default()
+        self.told.guards().to_vec()
     }
 
     /// How a candidate becomes live: give it to [`Rollout::run`](crate::Rollout::run).

@@ -496,6 +496,13 @@ pub(crate) struct Rollout {
     pub(super) plan: Option<Plan>,
 }
 
+impl Told {
+    /// The guards of each rollout.
+    pub(crate) fn guards(&self) -> &[Stated] {
+        self.rollout.as_ref().map_or(&[], |rollout| &rollout.guards)
+    }
+}
+
 impl Read for Rollout {
     fn read(value: &Value<'_>) -> Result<Self, Misread> {
         let known: Vec<&str> = std::iter::once("guards").chain(PLAN).collect();

@@ -10,7 +10,7 @@ use super::section::{Read, Span, described, table};
 use super::sections::Told;
 use super::{Config, ConfigError};
 use crate::rollout::phase::Phase;
-use crate::{ModelHandle, Task, closure};
+use crate::{Kpi, ModelHandle, Task, closure};
 
 const LATE: &str = include_str!("../../../examples/late.toml");
 const PAGE: &str = include_str!("../../../docs/configuration.md");
@@ -294,6 +294,32 @@ fn a_handle_is_what_its_file_says() {
         let _ = late.stage("v3", model()).unwrap().rollback("enough");
     }
     assert_eq!(late.events().len(), 4);
+}
+
+/// Bug: a guard that could never judge was found when the first version came, hours after the start, and the version was not tried. Cause: guards
+/// were looked at where a rollout was given them. Fix: those of a configuration are looked at when the handle is built.
+#[test]
+fn a_guard_that_could_judge_nothing_is_found_when_the_handle_is_built() {
+    let built = |guard: &str| {
+        let told = json!({ "name": "late", "labels": "at random", "rollout": { "guards": [guard], "steps": [{ "canary": "50 %" }] } });
+        let kpi = Kpi::bounded("profit", 0.0, 10.0).unwrap();
+        let task = Task::binary(|probability: &f64| *probability).kpi(kpi);
+        late().task(task).configure(&of_json(&told).unwrap()).unwrap().build().map(drop)
+    };
+    for (guard, why) in [
+        ("kpi \"profit\" at least 0.9 times live", "business figures that are 0 or 1"),
+        ("kpi \"profits\" at least 3", "the business figure `profits` was not declared"),
+        ("ndcg at most 0.05 below live", "has no such figure"),
+    ] {
+        let refused = built(guard).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("guard `{guard}`, which the configuration has")), "{refused}");
+        assert!(refused.contains(why), "{refused}");
+    }
+    for guard in
+        ["kpi \"profit\" at least 3", "latency p99 at most 2 times live", "promised quality within 0.03"]
+    {
+        built(guard).unwrap();
+    }
 }
 
 #[cfg(feature = "state")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::invalid::{ArgumentError, checked_when_read};
-use crate::base::share::read_fraction_if;
+use crate::base::share::{Share, read_fraction_if};
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::outcome::Outcome;
 
@@ -114,6 +114,11 @@ impl Labels {
     pub fn exploration(mut self, share: f64) -> Self {
         self.exploration = Some(share);
         self
+    }
+
+    /// The share of what would be hidden that is let through, where any is.
+    pub(crate) fn explored(&self) -> Option<Share> {
+        self.exploration.and_then(|share| Share::new(share).ok()).filter(|share| *share != Share::NONE)
     }
 
     /// When labels are evidence, as far as that is known.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Needs;
 use super::numbers::written;
 use super::rule::{Figure, Limit, Rule, words};
 use super::tested::Tested;
@@ -10,6 +11,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::Metric;
 use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
 use crate::task::kpi::Kpi;
+use crate::task::outcome::Truth;
 use crate::task::task::TaskKind;
 
 /// The facts about a handle that must be known before it can be said which test a rule needs.
@@ -29,6 +31,18 @@ pub(crate) struct Setting<'a> {
     pub(crate) segments: Option<usize>,
 }
 
+impl Setting<'_> {
+    /// Why a figure that a guard needs is not there, where it is not.
+    pub(crate) fn lacks(&self, needs: &Needs) -> Option<String> {
+        if needs.metric.is_some_and(|metric| !metric.is_of(self.kind)) {
+            return Some(String::from("the handle's task has no such figure: declare another task"));
+        }
+        let declared = |name: &str| self.kpis.iter().any(|kpi| kpi.name() == name);
+        let kpi = needs.kpi.as_ref().filter(|kpi| !declared(kpi))?;
+        Some(format!("the business figure `{kpi}` was not declared: add it at build"))
+    }
+}
+
 /// How the truth depends on the answer, as far as tests ask.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +51,17 @@ pub(crate) enum TruthKind {
     CausedByAnswer,
     /// With the share of what would be hidden that is let through, if any is.
     Censored(Option<f64>),
+}
+
+impl TruthKind {
+    /// Of what the host says of the truth, and how much of what would be hidden is let through.
+    pub(crate) fn of(truth: &Truth, explored: Option<Share>) -> Self {
+        match truth {
+            Truth::Independent => Self::Independent,
+            Truth::CausedByAnswer => Self::CausedByAnswer,
+            Truth::Censored(_) => Self::Censored(explored.map(Share::fraction)),
+        }
+    }
 }
 
 /// Which test stands behind a rule: all that is needed, beside the counts, to judge again elsewhere.
@@ -197,6 +222,14 @@ impl Design {
             Self { tested, margin, uses, beside, centre, floor, tail, factor, explored, reads, segments };
         design.has_a_test()?;
         Ok(design)
+    }
+
+    /// Why a rule could never judge in a setting, where it could not. Of one that rests on a promise that is said only when it is made.
+    #[cfg(feature = "config")]
+    pub(crate) fn refused(rule: &Rule, setting: &Setting<'_>) -> Option<String> {
+        let looks = matches!(rule.figure(), Figure::Latency { .. });
+        let promised = matches!(rule.limit(), Limit::BelowPromise(_));
+        Self::of(rule, looks.then_some(0), setting).err().filter(|_| !promised)
     }
 
     /// Why there is no test for these counts at this margin.
