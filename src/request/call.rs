@@ -20,7 +20,7 @@ use crate::base::sync::{Begun, InFlight};
 use crate::drift::watch::watch::Answered as Said;
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::model::error::{ErrorKind, ModelError};
-use crate::stats::counting::exposure::{Counted, Exposure, Request, Unit, lane};
+use crate::stats::counting::exposure::{Counted, Exposure, Instead, Request, Unit, lane};
 use crate::task::kept::Kept;
 use crate::task::outcome::{Censoring, Truth};
 use crate::version::ask::{Judge, attempt_into};
@@ -577,7 +577,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         let latency_nanos = ended.nanos_since(call.started);
         let (counted, at, mut marks) =
-            self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended, false);
+            self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended, Instead::Fine);
         self.note_answer(call, counted, at, kept, marks);
         if !call.routing.shadowing.is_empty() {
             let body = self.body(call, counted, at, kept, marks);
@@ -607,14 +607,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         match result {
             Ok(output) => {
                 let result = self.unless_late(call, kept, latency_nanos);
-                let (counted, at, marks) = self.count_aside(call, result, Some(kept), ended, false);
+                let (counted, at, marks) = self.count_aside(call, result, Some(kept), ended, Instead::Fine);
                 self.note_answer(call, counted, at, kept, marks);
                 let id = self.id(self.body(call, counted, at, kept, marks));
                 let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
             }
             Err(error) => {
-                self.count_aside(call, Err(error.kind()), None, ended, false);
+                self.count_aside(call, Err(error.kind()), None, ended, Instead::Fine);
                 Err(PredictError::of(version, error))
             }
         }
@@ -644,7 +644,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = call.routing;
         let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
         let Some(substitute) = substitute else {
-            self.count_unanswered(call, error.kind(), false, ended);
+            self.count_unanswered(call, error.kind(), Instead::Fine, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
         let Attempted { result, ended: substituted } =
@@ -654,7 +654,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
                 let (counted, at, marks) =
-                    self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended, false);
+                    self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended, Instead::Fine);
                 let marks = Marks { flags: Flags::FELL_BACK, ..marks };
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
@@ -668,21 +668,29 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
             }
             Err(second) => {
-                // Whatever live says of the input: a pipeline that does not fit its own model is the version's own fault.
-                self.count_unanswered(call, error.kind(), error.kind() != ErrorKind::Pipeline, ended);
+                let instead = match (error.kind(), second.kind()) {
+                    // Whatever live says of the input: a pipeline that does not fit its own model is the version's own fault.
+                    (ErrorKind::Pipeline, _) => Instead::Fine,
+                    (_, ErrorKind::Input) => Instead::Refused,
+                    _ => Instead::Failed,
+                };
+                self.count_unanswered(call, error.kind(), instead, ended);
                 // What it refuses is no failure of its own, as of all that it refuses.
                 if second.kind() != ErrorKind::Input {
                     substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
                 }
-                Err(PredictError::of(substitute.version.id, second))
+                // The caller is told what live makes of the request. The version before one that is watched is not live.
+                let (of_live, told) =
+                    if call.arm.on_trial() { (substitute, second) } else { (call.arm, error) };
+                Err(PredictError::of(of_live.version.id, told))
             }
         }
     }
 
     /// Counts a request that got no answer, and offers a copy of it: a pair exists whether or not it was answered, or the
     /// version that answers callers would never be seen to fail beside one that runs on copies.
-    fn count_unanswered(&self, call: &Call<'_, I, O>, kind: ErrorKind, live_failed: bool, ended: Reading) {
-        let (counted, at, marks) = self.count_aside(call, Err(kind), None, ended, live_failed);
+    fn count_unanswered(&self, call: &Call<'_, I, O>, kind: ErrorKind, instead: Instead, ended: Reading) {
+        let (counted, at, marks) = self.count_aside(call, Err(kind), None, ended, instead);
         if !call.routing.shadowing.is_empty() {
             let body = self.body(call, counted, at, &Kept::Unreadable, marks);
             self.shadow(call, None, kind == ErrorKind::Input, counted, ended, body);
@@ -697,9 +705,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
-        live_failed: bool,
+        instead: Instead,
     ) -> (Counted, Timestamp, Marks) {
-        self.count(call, result, kept, ended, live_failed)
+        self.count(call, result, kept, ended, instead)
     }
 
     /// Counts a request. Always inlined: a call would hand over a dozen values through memory, there and back.
@@ -710,7 +718,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
-        live_failed: bool,
+        instead: Instead,
     ) -> (Counted, Timestamp, Marks) {
         let at = self.clock.at(ended);
         let hides = match (self.joins.truth(), kept) {
@@ -732,7 +740,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             at,
             shadow: false,
             unit: call.unit,
-            live_failed,
+            instead,
             key: call.key,
             asked_by: call.key,
             kept,

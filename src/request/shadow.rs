@@ -19,7 +19,7 @@ use crate::feedback::id::Body;
 use crate::feedback::join::{Joins, ShadowHalf};
 use crate::model::activity::Activity;
 use crate::model::error::ErrorKind;
-use crate::stats::counting::exposure::{Request, Unit, lane};
+use crate::stats::counting::exposure::{Instead, Request, Unit, lane};
 use crate::stats::figures::divergence::Pair;
 use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::task::kept::Kept;
@@ -294,6 +294,11 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             Err(error) if unanswered => Err(error.kind()),
             Err(error) => Err(error.kind().not_the_callers()),
         };
+        let instead = match (unanswered && !entry.reversed, answered.refused) {
+            (false, _) => Instead::Fine,
+            (true, true) => Instead::Refused,
+            (true, false) => Instead::Failed,
+        };
         let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
         // What one user asks is alike, for both versions too: of a key one pair counts.
         let unit = answered.stands
@@ -306,7 +311,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             at: clock.at(ended),
             shadow: true,
             unit: Unit { joined: answered.joins_unit, stands: unit, ..Unit::default() },
-            live_failed: unanswered && !entry.reversed,
+            instead,
             key: None,
             asked_by: answered.key,
             kept: None,

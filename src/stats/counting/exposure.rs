@@ -187,8 +187,7 @@ pub(crate) struct Request<'a> {
     /// The answer was thrown away.
     pub(crate) shadow: bool,
     pub(crate) unit: Unit,
-    /// Live was asked the same, and had no answer either: a failure that says nothing of the version.
-    pub(crate) live_failed: bool,
+    pub(crate) instead: Instead,
     /// The hash of its key, of a request that was routed by one and may be a unit by it.
     pub(crate) key: Option<u64>,
     /// The hash of the key of whoever asked, also where no key counts here: one whose every request fails is one failure.
@@ -204,6 +203,17 @@ pub(crate) struct Request<'a> {
     pub(crate) thinning: u32,
     /// The place of its segment, where requests have any.
     pub(crate) segment: Option<u16>,
+}
+
+/// What became of a request at whoever is held against the version: live, or the version before a live that is watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instead {
+    /// It answered, or was not asked, or says nothing in the version's favour.
+    Fine,
+    /// It refused the input: it had no answer either, and is as well as it was.
+    Refused,
+    /// It failed too: a failure that says nothing of the version.
+    Failed,
 }
 
 /// The unit that several predictions that stay together are to the statistics: one unit.
@@ -318,7 +328,9 @@ impl Exposure {
             // The rows of one call fail together, and the calls of one stream are one user's: that is one failure.
             Err(_) if request.unit.joined => {}
             Err(_) => {
-                if self.breaker.trips(&mut stripe.streak, request.live_failed, request.asked_by) {
+                // A request that nobody has an answer to condemns nobody at once.
+                let unanswered = request.instead != Instead::Fine;
+                if self.breaker.trips(&mut stripe.streak, unanswered, request.asked_by) {
                     self.tripped.raise();
                 }
             }
@@ -361,7 +373,10 @@ impl Exposure {
         if !request.unit.stands {
             return false;
         }
-        if self.watched.spares_shared && request.live_failed {
+        // A failure beside a refusal is no outage, and a refusal no failure.
+        let is_shared =
+            request.instead == Instead::Failed && !matches!(request.result, Err(ErrorKind::Input));
+        if self.watched.spares_shared && is_shared {
             units.requests.shared += u64::from(request.key.is_none() || self.watched.any);
             return false;
         }

@@ -3,10 +3,11 @@
 
 use switchback::events::{Cause, EventKind};
 use switchback::guard;
+use switchback::model::ModelError;
 use switchback::options::{Retention, Shadowing};
 use switchback::plan::Bake;
 use switchback::testing::{Script, Scripted};
-use switchback::{Clock, Outcome, Phase, Rollout, Share, Step, Task, Truth};
+use switchback::{Clock, Outcome, Phase, PredictError, Rollout, Share, Step, Task, Truth, closure};
 
 use crate::common::*;
 
@@ -325,4 +326,51 @@ fn a_latency_is_watched_by_what_live_took_before_a_promotion_by_hand() {
     drive(&service, &clock, &mut chance, 60, 0.5);
     let said = format!("{:?}", rollout.status().unwrap().evidence);
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack), "{said}");
+}
+
+/// Bug: while a new live was watched a caller whose request it refused was told that the version before had failed, and one whose request it
+/// failed on was told that the request was at fault. Cause: where both had no answer the caller got the error of the one that was asked last,
+/// which is live where a candidate has failed, and is not where live has. Fix: it is what live made of the request.
+#[test]
+fn while_a_live_is_watched_its_callers_are_told_what_live_made_of_the_request() {
+    let clock = clock();
+    let (one, two) = (says("one", 0.1), says("two", 0.9));
+    let (before, live) = (one.control(), two.control());
+    let service = builder(&clock).live("v1", one).build().unwrap();
+    let rollout = service.stage("v2", two).unwrap().bake(Bake::new(seconds(3_600)));
+    rollout.promote().unwrap();
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    live.refuse_next(1);
+    before.panic_next(1);
+    let told = service.predict(&1.0);
+    assert!(matches!(told, Err(PredictError::Input(_))), "{told:?}");
+    live.fail_next(1);
+    before.refuse_next(1);
+    let told = service.predict(&1.0);
+    let is_live_s = matches!(&told, Err(PredictError::Failed { version, cause: ModelError::Engine { .. } }) if *version == "v2");
+    assert!(is_live_s, "{told:?}");
+    assert_eq!(before.calls(), 2, "it was asked both times");
+}
+
+/// Bug: a new live that failed on what it should have refused was not taken back by an absolute limit. Cause: that the version before refused
+/// it counted as if it had failed too, like an outage of what is behind both, which is no evidence. Fix: what is refused has not failed.
+#[test]
+fn a_new_live_that_fails_on_what_the_version_before_refuses_is_taken_back() {
+    let clock = clock();
+    let careful =
+        closure("one", |x: &f64| if *x > 100.0 { Err(ModelError::input("too much")) } else { Ok(0.5) });
+    let careless =
+        closure("two", |x: &f64| if *x > 100.0 { Err(ModelError::engine("broken")) } else { Ok(0.5) });
+    let service = builder(&clock).live("v1", careful).build().unwrap();
+    let rollout = service.stage("v2", careless).unwrap().guard(guard::error_rate().at_most(0.01));
+    let rollout = rollout.bake(Bake::new(seconds(3_600)));
+    rollout.promote().unwrap();
+    for _ in 0..60 {
+        for request in 0..50 {
+            drop(service.predict(if request % 10 == 0 { &1_000.0 } else { &0.5 }));
+        }
+        tick(&service, &clock);
+    }
+    let phase = (service.live().as_str().to_owned(), rollout.phase());
+    assert_eq!(phase, ("v1".to_owned(), Phase::RolledBack), "{:?}", names(&service.events()));
 }
