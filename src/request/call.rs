@@ -521,6 +521,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 _ => self.ask_here(routing, routed.arm, &group, started),
             };
             let AnsweredRows { arm, rows: results, started } = answered;
+            let mut substituted = self.substituted(routing, arm, &rows, &results);
             let (mut number, mut counted, batched) = (None, false, rows.len() > 1);
             for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
                 let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));
@@ -528,7 +529,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 let unit = Unit { joint, joined: counted, stands, batched, number };
                 counted = true;
                 let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
-                let answer = self.settle(&call, attempted, &kept);
+                let instead = |_: &_| substituted.next().unwrap_or_else(|| self.failed(wrong_number()));
+                let answer = self.settle_or(&call, attempted, &kept, instead);
                 if joint {
                     // A row that got no answer has been counted all the same.
                     number = number.or_else(|| answer.as_ref().ok()?.id.body.row);
@@ -551,6 +553,24 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         judged(&judge, outputs, rows.len(), self.clock.reading())
     }
 
+    /// What the one that answers in an arm's place makes of the rows that it has failed on: asked once, for all of them.
+    fn substituted(
+        &self,
+        routing: &Routing<Version<I, O>>,
+        arm: &Arm<Version<I, O>>,
+        rows: &[&I],
+        results: &[(Attempted<O>, Kept)],
+    ) -> impl Iterator<Item = Attempted<O>> + use<I, O> {
+        // Allocates nothing where none has failed.
+        let failed = rows.iter().zip(results).filter(|(_, (attempted, _))| attempted.result.is_err());
+        let failed: Vec<&I> = failed.map(|(row, _)| *row).collect();
+        let asked = match Self::substitute(routing, arm) {
+            Some(substitute) if !failed.is_empty() => self.ask_batch(substitute, &failed),
+            _ => Vec::new(),
+        };
+        asked.into_iter().map(|(attempted, _)| attempted)
+    }
+
     /// Asks an arm. What is kept of its answer is written to `kept`; what is there after a failure says nothing.
     #[inline]
     pub(crate) fn ask(&self, arm: &Arm<Version<I, O>>, input: &I, kept: &mut Kept) -> Attempted<O> {
@@ -567,13 +587,26 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         attempted: Attempted<O>,
         kept: &Kept,
     ) -> Result<Answer<O>, PredictError> {
+        let instead = |substitute: &_| self.ask(substitute, call.input, &mut Kept::Unreadable);
+        self.settle_or(call, attempted, kept, instead)
+    }
+
+    /// The same, where it is said how another is asked.
+    #[inline]
+    fn settle_or(
+        &self,
+        call: &Call<'_, I, O>,
+        attempted: Attempted<O>,
+        kept: &Kept,
+        instead: impl FnOnce(&Arm<Version<I, O>>) -> Attempted<O>,
+    ) -> Result<Answer<O>, PredictError> {
         if let Some(recent) = &self.recent {
             recent.offer(call.input);
         }
         let Attempted { result, ended } = attempted;
         let output = match result {
             Ok(output) => output,
-            Err(error) => return self.fall_back(call, error, ended),
+            Err(error) => return self.fall_back(call, error, ended, instead),
         };
         let latency_nanos = ended.nanos_since(call.started);
         let (counted, at, mut marks) =
@@ -632,6 +665,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         if call.arm.on_trial() && self.limit.is_some_and(late) { Err(ErrorKind::Deadline) } else { Ok(kept) }
     }
 
+    /// Who answers what an arm has failed on, where anybody does.
+    fn substitute<'a>(
+        routing: &'a Routing<Version<I, O>>,
+        arm: &Arm<Version<I, O>>,
+    ) -> Option<&'a Arm<Version<I, O>>> {
+        if arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() }
+    }
+
     /// The assigned arm has failed: live answers in a candidate's place, and the version before in that of a live that
     /// is still watched. The failure stays the assigned arm's, whatever the caller was answered.
     #[cold]
@@ -640,15 +681,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         call: &Call<'_, I, O>,
         error: ModelError,
         ended: Reading,
+        instead: impl FnOnce(&Arm<Version<I, O>>) -> Attempted<O>,
     ) -> Result<Answer<O>, PredictError> {
         let routing = call.routing;
-        let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
-        let Some(substitute) = substitute else {
+        let Some(substitute) = Self::substitute(routing, call.arm) else {
             self.count_unanswered(call, error.kind(), Instead::Fine, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
-        let Attempted { result, ended: substituted } =
-            self.ask(substitute, call.input, &mut Kept::Unreadable);
+        let Attempted { result, ended: substituted } = instead(substitute);
         match result {
             Ok(output) => {
                 // Somebody else could answer, so the input was good after all.

@@ -1,14 +1,16 @@
 //! A request's way to an answer: who answers, who is blamed, what is counted.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use switchback::options::{Limits, Shadowing, Threads};
+use switchback::plan::Bake;
 use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::versions::ErrorKind;
 use switchback::{
-    Answer, BuildError, Model, ModelHandle, PredictError, PredictionId, Rollout, Route, StageError, Task,
-    closure, guard,
+    Answer, BuildError, Clock, Model, ModelHandle, Phase, PredictError, PredictionId, Rollout, Route,
+    StageError, Task, closure, guard,
     model::{Identity, LoadError, ModelError},
 };
 
@@ -351,4 +353,55 @@ fn inputs_may_be_unsized_and_answers_need_no_clone() {
     rollout.shadow(1.0).unwrap();
     assert_eq!(lengths.predict("é").unwrap().into_output().0, 2);
     assert_eq!(lengths.run_shadow(10), 1);
+}
+
+/// A model that takes a second for each call, however many rows it has, and notes how many.
+struct Slow {
+    clock: Clock,
+    rows: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Model<f64, f64> for Slow {
+    fn predict(&self, input: &f64) -> Result<f64, ModelError> {
+        self.predict_batch(&[input]).remove(0)
+    }
+    fn identity(&self) -> Identity {
+        Identity::of([("slow", b"1".as_slice())])
+    }
+    fn predict_batch(&self, inputs: &[&f64]) -> Vec<Result<f64, ModelError>> {
+        self.clock.advance(Duration::from_secs(1));
+        self.rows.lock().unwrap().push(inputs.len());
+        inputs.iter().map(|_| Ok(0.1)).collect()
+    }
+}
+
+/// Bug: rows of one call that a version failed on were answered one after the other by the one that answers in its place, each in a call of
+/// its own, and each took as long as all before it. Cause: a batch fell back row by row. Fix: what has failed of it is asked in one call.
+#[test]
+fn rows_that_fail_together_are_answered_together() {
+    let (clock, rows) = (clock(), Arc::new(Mutex::new(Vec::new())));
+    let live = Slow { clock: clock.clone(), rows: Arc::clone(&rows) };
+    let service = builder(&clock).live("v1", live).build().unwrap();
+    let high = closure("two", |x: &f64| if *x > 2.0 { Err(ModelError::engine("too high")) } else { Ok(0.9) });
+    let rollout = service.stage("v2", high).unwrap().bake(Bake::new(seconds(3_600)));
+    rows.lock().unwrap().clear();
+    let four = [1.0, 2.0, 3.0, 4.0];
+    let fell_back = |answers: Vec<Result<Answer<f64>, PredictError>>| {
+        let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+        let routes: Vec<_> = answers.iter().map(|answer| answer.route() == Route::Fallback).collect();
+        assert_eq!(routes, [false, false, true, true]);
+        assert!(answers[2..].iter().all(|answer| answer.latency() == Duration::from_secs(1)), "{answers:?}");
+        assert!(answers.iter().map(Answer::id).collect::<std::collections::HashSet<_>>().len() == 4);
+        std::mem::take(&mut *rows.lock().unwrap())
+    };
+    rollout.canary(1.0).unwrap();
+    assert_eq!(fell_back(service.request().batch(&four)), [2]);
+    assert_eq!(fell_back(service.request().batch_by_key(&four, |x| x.to_string())), [2]);
+    // The same of a live that is watched, which the version before answers for.
+    rollout.promote().unwrap();
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    assert_eq!(fell_back(service.request().batch(&four)), [2]);
+    let well = service.request().batch(&four[..2]);
+    assert!(well.into_iter().all(|answer| answer.unwrap().route() == Route::Live));
+    assert!(rows.lock().unwrap().is_empty(), "nobody is asked in vain");
 }
