@@ -150,7 +150,7 @@ impl Ahead {
     }
 }
 
-/// Which of the first threads have come by, by their numbers.
+/// Which threads have come by, by their numbers.
 pub(crate) struct Came {
     numbers: Box<[AtomicU64]>,
     count: AtomicUsize,
@@ -163,11 +163,12 @@ impl Came {
         Self { numbers, count: AtomicUsize::new(0) }
     }
 
-    /// Takes note of a thread; how many there are. Those with higher numbers than there is room for are none.
+    /// Takes note of a thread; how many there are. One with a higher number than there is room for shares a lower one's, so that of many
+    /// threads a few may be missed, and never all of them: numbers are the process's, and those who come here may have high ones alone.
     #[inline]
     pub(crate) fn note(&self, number: usize) -> usize {
         // Relaxed, all of them: who reads a count too early knows of a thread less.
-        if let Some(word) = self.numbers.get(number / 64) {
+        if let Some(word) = self.numbers.get(number / 64 % self.numbers.len().max(1)) {
             let bit = 1 << (number % 64);
             if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
                 self.count.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 //! Tests that need processes of their own: those that are killed, that find ONNX Runtime or do not, that share a folder,
-//! whose memory is weighed. Each test starts them from this binary, with `--child` and what the child is to do.
+//! whose memory is weighed, whose threads are counted. Each test starts them from this binary, with `--child` and what the child is to do.
 //!
 //! Not libtest's harness, because of two things that it cannot do. A child is no test: as a `#[test]` that returns at
 //! once where it is none, it was counted as one that passed. And these tests run one after another: between a fork and
@@ -28,6 +28,7 @@ mod killed;
 mod killed_publisher;
 #[cfg(all(feature = "state", feature = "repository", unix))]
 mod killed_puller;
+mod many_threads;
 #[cfg(feature = "onnx")]
 mod onnx_runtime;
 #[cfg(feature = "onnx")]
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         killed_publisher::TESTS,
         #[cfg(all(feature = "state", feature = "repository", unix))]
         killed_puller::TESTS,
+        many_threads::TESTS,
         #[cfg(feature = "onnx")]
         onnx_runtime::TESTS,
         #[cfg(feature = "onnx")]
