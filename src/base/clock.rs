@@ -160,7 +160,7 @@ impl Shift {
 /// Where a handle's time comes from.
 ///
 /// Time has two uses, and a clock answers both. The *time line* ([`now`](Clock::now)) orders what happens: windows,
-/// phases of a plan, horizons of labels. The *stopwatch* measures how long a call took. With [`Clock::system`] both
+/// phases of a plan, horizons of labels. The *stopwatch* measures how long a call took, or has been under way. With [`Clock::system`] both
 /// are real; [`Clock::manual`] turns both by hand, for tests; [`Clock::replay`] turns the time line by hand and
 /// measures calls for real, for a host that replays recorded traffic faster than it happened.
 ///
@@ -200,6 +200,36 @@ impl Reading {
     pub(crate) fn nanos_since(self, earlier: Reading) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// How long after `earlier` this is; zero where it is not.
+    pub(crate) fn since(self, earlier: Reading) -> Duration {
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// For who keeps it as a number.
+    #[inline]
+    pub(crate) const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+}
+
+/// One moment by both of a clock's uses: how long something takes is told by the stopwatch alone, since whoever replays recorded traffic turns
+/// the time line by hours within milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    pub(crate) read: Reading,
+}
+
+impl Moment {
+    /// How long after `earlier` this is.
+    pub(crate) fn since(self, earlier: Moment) -> Duration {
+        self.read.since(earlier.read)
+    }
 }
 
 impl Clock {
@@ -232,6 +262,12 @@ impl Clock {
     #[inline]
     pub fn now(&self) -> Timestamp {
         self.at(self.reading())
+    }
+
+    /// The present moment, by both.
+    pub(crate) fn moment(&self) -> Moment {
+        let read = self.reading();
+        Moment { at: self.at(read), read }
     }
 
     /// Moves the time line forward, at most to the last moment that can be told. Does nothing to a [`system`](Self::system) clock.

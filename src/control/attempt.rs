@@ -14,7 +14,7 @@ use super::doubt::Doubt;
 use super::event::Cause;
 use super::probe::Probe;
 use super::traffic::TrafficSeen;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Reading, Timestamp};
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
 use crate::model::identity::Identity;
@@ -228,12 +228,12 @@ impl Attempt {
     }
 
     /// How many calls of the candidate are under way, and since when the oldest is; nothing once it is freed.
-    pub(crate) fn in_flight(&self) -> Option<(usize, Option<Timestamp>)> {
+    pub(crate) fn in_flight(&self) -> Option<(usize, Option<Reading>)> {
         self.loaded.as_ref().map(|version| version.in_flight())
     }
 
     /// The same, as it is shown.
-    pub(crate) fn in_flight_at(&self, now: Timestamp) -> InFlight {
+    pub(crate) fn in_flight_at(&self, now: Reading) -> InFlight {
         let (calls, oldest) = self.in_flight().unwrap_or_default();
         InFlight { calls, oldest: oldest.map(|began| now.since(began)) }
     }

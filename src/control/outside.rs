@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::pins::PinPolicy;
 use super::saved::SavedControl;
 use super::settings::Settings;
+use crate::base::clock::{Clock, Timestamp};
 use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
@@ -44,6 +45,8 @@ pub(crate) fn settings(saved: &SavedControl, quarantine_for: Option<Duration>) -
         answered_max: 0,
         pins_max: 0,
         overdue_after: Duration::from_secs(60),
+        // Nobody calls anything here.
+        stopwatch: Clock::manual(Timestamp::default()),
         pins: PinPolicy::default(),
         pins_last: Duration::ZERO,
         quarantine_for,

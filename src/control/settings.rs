@@ -8,7 +8,7 @@ use super::event::Cause;
 use super::pins::PinPolicy;
 #[cfg(feature = "state")]
 use super::saved::SavedVersion;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Clock, Timestamp};
 use crate::model::identity::Identity;
 use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) pins_max: usize,
     /// From when on a call of a candidate counts as one that never ends.
     pub(crate) overdue_after: Duration,
+    /// Read for how long calls have been under way, and for nothing else: what time it is comes with what is asked.
+    pub(crate) stopwatch: Clock,
     pub(crate) pins: PinPolicy,
     pub(crate) pins_last: Duration,
     /// How long an identity that did harm is not tried again.

@@ -553,7 +553,7 @@ impl Control {
             live: self.view_for(attempt, attempt.control, now)?,
             divergence: attempt.divergence.figures(),
             shadow,
-            in_flight: attempt.in_flight_at(now),
+            in_flight: attempt.in_flight_at(self.settings.stopwatch.reading()),
             due: attempt.course.is_due(),
             drift: None,
             context: Context {

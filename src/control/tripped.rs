@@ -124,7 +124,7 @@ impl Control {
 
     /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come.
     pub(crate) fn lower_overdue(&mut self, desk: Desk<'_>) {
-        let (after, now) = (self.settings.overdue_after, desk.now);
+        let (after, now, read) = (self.settings.overdue_after, desk.now, self.settings.stopwatch.reading());
         // The time of a step begins with its first request, whether or not that ends.
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state.first_request.is_none()) {
             attempt.state.first_request = attempt.in_flight().and_then(|(_, oldest)| oldest).map(|_| now);
@@ -132,7 +132,7 @@ impl Control {
         let overdue = |attempt: &Attempt| {
             let exposed = matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
             let (calls, oldest) = attempt.in_flight().filter(|_| exposed)?;
-            let oldest = now.since(oldest?);
+            let oldest = read.since(oldest?);
             (oldest > after).then_some((attempt.number, attempt.version, calls, oldest))
         };
         let overdue: Vec<_> = self.attempts.iter().filter_map(overdue).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::{Clock, Reading};
 
 /// The places of one asynchronous handle and its clones. What is counted is relaxed: each says something by itself.
 pub(crate) struct Aside {
@@ -33,7 +33,7 @@ struct Running {
 enum Slot {
     Free,
     Runs {
-        since: Timestamp,
+        since: Reading,
         _permit: OwnedSemaphorePermit,
     },
     /// It has given its place back, and runs still.
@@ -81,13 +81,13 @@ impl Aside {
             running.slots.push(Slot::Free);
             running.slots.len() - 1
         });
-        running.slots[slot] = Slot::Runs { since: clock.now(), _permit: permit };
+        running.slots[slot] = Slot::Runs { since: clock.reading(), _permit: permit };
         Ok(Place { aside: Arc::clone(self), slot })
     }
 
     /// Gives back the places of what runs for longer than anything may, such as a candidate that hangs: a service whose places all
     /// hang would answer nobody, also after the candidate was taken off.
-    fn give_back_overdue(&self, now: Timestamp, after: Duration) {
+    fn give_back_overdue(&self, now: Reading, after: Duration) {
         let running = &mut *self.running.lock();
         let most = self.concurrency;
         for slot in &mut running.slots {
@@ -164,7 +164,7 @@ impl Asides {
     }
 
     /// Gives back the places of what runs for longer than anything may.
-    pub(crate) fn give_back_overdue(&self, now: Timestamp, after: Duration) {
+    pub(crate) fn give_back_overdue(&self, now: Reading, after: Duration) {
         let there: Vec<Arc<Aside>> = self.there.lock().iter().filter_map(Weak::upgrade).collect();
         there.iter().for_each(|aside| aside.give_back_overdue(now, after));
     }

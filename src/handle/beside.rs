@@ -55,7 +55,7 @@ impl Beats {
         }
         let (started, limit) = (clock.reading(), at.limit);
         let beat = self.of(name);
-        // The time is looked at here, on the stopwatch: whoever replays recorded traffic turns the other hand fast.
+        // The time is looked at here, by whoever waits, and by nobody else.
         beat.post.begin(At { limit: Duration::MAX, ..at });
         let (answer, answered) = crossbeam_channel::bounded(1);
         // In a cell: where no thread can be started, it is done on this one.
@@ -92,7 +92,7 @@ impl Beats {
             }
             let waits = look() == Wait::On;
             let is_late = Duration::from_nanos(clock.reading().nanos_since(started)) >= limit;
-            if (is_late || !waits) && beat.post.abandon(clock.now()).is_some() {
+            if (is_late || !waits) && beat.post.abandon(clock.moment()).is_some() {
                 if is_late {
                     // Nobody knows when it ends: the end of the handle does not wait for it.
                     beat.ended();

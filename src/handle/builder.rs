@@ -597,6 +597,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             answered_max: retention.answers,
             pins_max: self.limits.pins,
             overdue_after: self.limits.overdue(),
+            stopwatch: clock.clone(),
             pins: self.limits.pin_policy,
             pins_last: self.limits.pin_lasts,
             quarantine_for: retention.quarantine_for,

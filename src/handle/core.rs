@@ -132,7 +132,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let Some(_ticking) = self.ticking.try_lock() else { return };
         let _span = self.traces.tick();
         self.take_over_if_free();
-        let now = self.serving.clock.now();
+        let began = self.serving.clock.moment();
+        let now = began.at;
         if let Some(queue) = &self.serving.shadow {
             queue.relieve();
         }
@@ -190,7 +191,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         self.measure_pace(now);
         #[cfg(feature = "tokio")]
-        self.asides.give_back_overdue(now, self.overdue_after);
+        self.asides.give_back_overdue(began.read, self.overdue_after);
         self.checkpoint_if_due(now);
         if let Some(queue) = &self.serving.shadow {
             queue.skip_unwanted(&self.serving.joins);
@@ -201,7 +202,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.ring_for_upkeep();
         } else {
             // Those that ask candidates: what they hang in has been taken off.
-            self.give_up_threads(now);
+            self.give_up_threads(began);
             // Nobody can give up a thread of the host's.
             self.keep_up(&Arc::default());
         }
@@ -253,7 +254,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let mut names: Vec<VersionId> = Vec::new();
         for version in versions {
             let (version, given) = (version.id, Arc::new(Mutex::new(Some(version))));
-            let (began, own) = (self.serving.clock.now(), Arc::clone(&given));
+            let (began, own) = (self.serving.clock.moment(), Arc::clone(&given));
             let at = At { version, blocks: None, activity: Activity::Freeing, load: None, began, limit };
             let free = move || {
                 let freed = own.lock().take();
@@ -262,7 +263,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             match self.threads.run((FREER, LoadPriority::Full), &self.serving.clock, at, free, || Wait::On) {
                 Beside::Done(()) | Beside::Ended => names.push(version),
                 Beside::Abandoned => {
-                    let (thread, lasted) = (FREER.to_owned(), self.serving.clock.now().since(began));
+                    let (thread, lasted) = (FREER.to_owned(), self.serving.clock.moment().since(began));
                     let activity = Activity::Freeing;
                     self.tell(EventKind::ThreadAbandoned {
                         thread,

@@ -87,8 +87,7 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         let call = Call { routing: &routing, arm: &arm, input, key, unit, random: 0, share: None, started };
         let mut kept = Kept::Unreadable;
         // A stream stays with its version whatever else that has under way; what hangs in it is known all the same.
-        let at = self.inner.serving.clock.at(started);
-        let begun = arm.on_trial().then(|| arm.version.begin_aside(lane(), at));
+        let begun = arm.on_trial().then(|| arm.version.begin_aside(lane(), started));
         let attempted = self.inner.serving.ask(&arm, input, &mut kept);
         drop(begun);
         let answer = self.inner.serving.settle_alone(&call, attempted, &kept)?;

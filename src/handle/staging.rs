@@ -2,7 +2,6 @@
 //! cancelled or has taken longer than it may. Code that does not return keeps that thread, and nobody else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::beside::{Beside, Wait};
 use super::core::Core;
@@ -32,9 +31,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             }
             loads.push((id, throttle.clone()));
         }
-        let (started, now) = (self.serving.clock.reading(), self.serving.clock.now());
+        let began = self.serving.clock.moment();
         let priority = self.load_priority.found();
-        let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, now);
+        let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, began.at);
         let (core, of_load, span) = (Arc::clone(self), throttle.clone(), self.traces.stage(id));
         let load = move || {
             let _span = span.stage(&of_load);
@@ -54,7 +53,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
         };
         let (limit, load_of) = (self.staging_deadline, Some(throttle.clone()));
         let activity = Activity::Opening;
-        let at = At { version: id, blocks: None, activity, load: load_of, began: now, limit };
+        let at = At { version: id, blocks: None, activity, load: load_of, began, limit };
         let prepared = self.threads.run((LOADER, priority), &self.serving.clock, at, load, look);
         let cancelled = {
             let mut loads = self.loads.lock();
@@ -62,9 +61,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             // Whoever was told that it is cancelled was told the truth.
             throttle.is_cancelled()
         };
-        let (took, now) = (self.serving.clock.reading().nanos_since(started), self.serving.clock.now());
-        let (took, held) = (Duration::from_nanos(took), throttle.held_for());
-        self.control.lock().end_loading(loading, took, held, &self.serving.joins, now);
+        let ended = self.serving.clock.moment();
+        let (took, held) = (ended.since(began), throttle.held_for());
+        self.control.lock().end_loading(loading, took, held, &self.serving.joins, ended.at);
         match prepared {
             Beside::TooMany(threads) => Err(StageError::LeftBehind { threads }),
             Beside::Done(Err(error)) => Err(error),

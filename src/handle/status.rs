@@ -376,7 +376,7 @@ impl Control {
             phase: state.phase,
             weight: state.weight,
             withheld: self.is_withheld(attempt, now),
-            in_flight: attempt.in_flight_at(now),
+            in_flight: attempt.in_flight_at(self.settings.stopwatch.reading()),
             sample: state.sample,
             paused: state.paused,
             pause_reason: state.paused.then(|| self.announcer.pause_reason(attempt.version)).flatten(),

@@ -195,7 +195,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
             return self.predict_beside(beside, call);
         }
-        let (arm, begun) = self.begin(&routing, arm, self.clock.at(started), 1, beside);
+        let (arm, begun) = self.begin(&routing, arm, started, 1, beside);
         let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
         let mut kept = Kept::Unreadable;
         let attempted = self.ask(call.arm, input, &mut kept);
@@ -241,7 +241,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         // First, so that nothing is copied in vain.
         let most = self.calls_most();
-        let place = Place::begin(&arm.version, most.of(arm), lane(), self.clock.at(started));
+        let place = Place::begin(&arm.version, most.of(arm), lane(), started);
         // It is asked on a thread of ours: threads of callers that are left in other versions are not wanted for it.
         let within = |room| self.has_room(arm, |now| now.on_trial_within(room, &[]));
         let place = place.filter(|_| most.of_all().is_none_or(within));
@@ -284,7 +284,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         started: Reading,
     ) -> AnsweredRows<'a, I, O> {
         let beside = self.beside_for(group.share.is_some());
-        let (arm, begun) = self.begin(routing, arm, self.clock.at(started), group.rows.len(), beside);
+        let (arm, begun) = self.begin(routing, arm, started, group.rows.len(), beside);
         let rows = match group.rows {
             [row] if !group.batch => {
                 let mut kept = Kept::Unreadable;
@@ -331,7 +331,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         &self,
         routing: &'a Routing<Version<I, O>>,
         arm: &'a Arm<Version<I, O>>,
-        at: Timestamp,
+        started: Reading,
         requests: usize,
         beside: Option<&dyn AskBeside<I, O>>,
     ) -> (&'a Arm<Version<I, O>>, Option<Begun<'a>>) {
@@ -339,7 +339,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             return (self.counted_by_one_rule(routing, arm, beside), None);
         }
         let most = self.calls_most();
-        let begun = arm.version.begin_call(most.of(arm), lane(), at);
+        let begun = arm.version.begin_call(most.of(arm), lane(), started);
         let within = |room| self.has_room(arm, |now| now.on_trial_within(room, &now.left));
         match begun.filter(|_| most.of_all().is_none_or(within)) {
             Some(begun) => (arm, Some(begun)),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Routing, Shadowing};
 use crate::base::chance::mix;
-use crate::base::clock::{Clock, Reading};
+use crate::base::clock::{Clock, Moment, Reading};
 use crate::base::guarded::Contained;
 use crate::base::share::BUCKETS;
 use crate::base::sync::Budget;
@@ -272,9 +272,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let Waiting { routing, answered, .. } = waiting;
         let (by, of) = (routing.arms.get(usize::from(entry.by))?, routing.arms.get(usize::from(entry.of))?);
         let started = clock.reading();
-        let begun = by.on_trial().then(|| by.version.begin_aside(lane(), clock.at(started)));
+        let begun = by.on_trial().then(|| by.version.begin_aside(lane(), started));
         if let Some(Watched { post, limit }) = *watched {
-            let (began, activity) = (clock.at(started), Activity::Copy);
+            let (began, activity) = (Moment { at: clock.at(started), read: started }, Activity::Copy);
             post.begin(At { version: by.version.id, blocks: None, activity, load: None, began, limit });
         }
         let result = attempt(&by.version, &*waiting.input, judge);

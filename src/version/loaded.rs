@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::drill::DrillOutcome;
 use super::id::VersionId;
 use super::proof::Proof;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Reading, Timestamp};
 use crate::base::guarded::Contained;
 use crate::base::sync::{Begun, InFlight};
 use crate::model::description::Description;
@@ -207,9 +207,9 @@ impl<I: ?Sized, O> Place<I, O> {
         version: &Arc<Version<I, O>>,
         most: usize,
         lane: usize,
-        now: Timestamp,
+        now: Reading,
     ) -> Option<Self> {
-        let place = version.in_flight.take(0..most.min(CALLS_MAX), lane, now.unix_nanos())?;
+        let place = version.in_flight.take(0..most.min(CALLS_MAX), lane, now.nanos())?;
         Some(Self { version: Arc::clone(version), place })
     }
 }
@@ -241,8 +241,8 @@ impl Known {
 
     /// Begins a call for a caller, where fewer than so many are under way.
     #[inline]
-    pub(crate) fn begin_call(&self, most: usize, lane: usize, now: Timestamp) -> Option<Begun<'_>> {
-        self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.unix_nanos())
+    pub(crate) fn begin_call(&self, most: usize, lane: usize, now: Reading) -> Option<Begun<'_>> {
+        self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.nanos())
     }
 
     /// Whether a call of a caller's that began now would have a place, where fewer than so many may be under way.
@@ -270,14 +270,14 @@ impl Known {
 
     /// Begins a call that is no caller's: on a copy, or of a stream that stays with the version. Where more are under way than
     /// can be noted it is made all the same.
-    pub(crate) fn begin_aside(&self, lane: usize, now: Timestamp) -> Option<Begun<'_>> {
-        self.in_flight.begin(CALLS_MAX..CALLS_MAX + COPIES_MAX, lane, now.unix_nanos())
+    pub(crate) fn begin_aside(&self, lane: usize, now: Reading) -> Option<Begun<'_>> {
+        self.in_flight.begin(CALLS_MAX..CALLS_MAX + COPIES_MAX, lane, now.nanos())
     }
 
-    /// How many of its calls are under way, and since when the oldest is.
-    pub(crate) fn in_flight(&self) -> (usize, Option<Timestamp>) {
+    /// How many of its calls are under way, and since when the oldest is, by the stopwatch.
+    pub(crate) fn in_flight(&self) -> (usize, Option<Reading>) {
         let (calls, oldest) = self.in_flight.seen();
-        (calls, oldest.map(Timestamp::from_unix_nanos))
+        (calls, oldest.map(Reading::from_nanos))
     }
 
     /// A call of it beside the requests is not waited for any more, or has returned at last.

@@ -15,7 +15,7 @@ use switchback::asynchronous::{AsyncError, AsyncHandle};
 use switchback::operator::figures::FigureValue;
 use switchback::options::Async;
 use switchback::testing::Scripted;
-use switchback::{Clock, ModelHandle, Phase, PredictError};
+use switchback::{Clock, ModelHandle, Phase, PredictError, Timestamp};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
@@ -207,6 +207,32 @@ fn a_candidate_that_hangs_has_not_all_places_and_gives_back_those_that_it_has() 
                 asked.await.unwrap().unwrap();
             }
             until(|| late.queue().overdue == 0).await;
+        });
+    }
+}
+
+/// Bug: where recorded traffic is replayed, a request that ran gave its place back, so that more ran than there are places. Cause: how long it
+/// had run was told by the time line, which whoever replays turns by hours meanwhile. Fix: the stopwatch tells it.
+#[test]
+fn a_time_line_that_is_turned_fast_gives_back_no_place() {
+    for runtime in runtimes() {
+        let (clock, live) = (Clock::replay(Timestamp::from_unix_seconds(1_700_000_000)), says("one", 0.1));
+        let script = live.control();
+        let service = builder(&clock).live("v1", live).build().unwrap();
+        let gate = script.gate();
+        let options = Async::new().concurrency(4).inline_below(Duration::ZERO);
+        let late = service.clone().into_async(options).unwrap();
+        runtime.block_on(async {
+            let asking = late.clone();
+            let asked = tokio::spawn(async move { asking.predict(0.5).await });
+            until(|| script.calls() == 1).await;
+            clock.advance(seconds(7_200));
+            service.tick();
+            let queue = late.queue();
+            // Before the test may fail: the runtime waits for what runs.
+            gate.open();
+            asked.await.unwrap().unwrap();
+            assert_eq!((queue.under_way, queue.overdue), (1, 0));
         });
     }
 }

@@ -20,7 +20,7 @@ use switchback::status::ThreadStatus;
 use switchback::versions::{ErrorKind, LoadThrottle, TargetTier, Tier};
 use switchback::{
     BuildError, Builder, Clock, Model, ModelHandle, Phase, Plan, RollbackOutcome, Route, StageError, Step,
-    closure,
+    Timestamp, closure,
 };
 
 use crate::common::*;
@@ -1258,4 +1258,33 @@ fn a_guard_sees_the_calls_that_are_under_way() {
         service.tick();
         assert_eq!(rollout.phase(), Phase::Aborted);
     });
+}
+
+/// Bug: where recorded traffic is replayed, a candidate that was well was taken off as one that does not come back, and quarantined; and
+/// threads that asked it were given up. Cause: how long a call has been under way was told by the time line, which whoever replays turns by
+/// hours while a call lasts. Fix: the stopwatch tells it, as it does how long a call took.
+#[test]
+fn a_time_line_that_is_turned_fast_makes_no_call_overdue() {
+    for limits in [Limits::new(), Limits::new().candidate_deadline(seconds(600))] {
+        let clock = Clock::replay(Timestamp::from_unix_seconds(1_700_000_000));
+        let base = builder(&clock).live("v1", says("one", 0.1)).inputs(Inputs::new().copied());
+        let service = base.limits(limits).build().unwrap();
+        let hanging = Arc::new(Hanging::default());
+        let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+        rollout.canary(1.0).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _let_go = LetGo(&hanging, &stop);
+            scope.spawn(|| service.predict(&0.5).unwrap());
+            wait_until("it is asked", || hanging.inside() == 1);
+            clock.advance(seconds(7_200));
+            service.tick();
+            let status = service.status();
+            assert_eq!(rollout.phase(), Phase::Canary, "{:?}", names(&service.events()));
+            assert!(status.quarantined.is_empty());
+            assert!(status.threads.iter().all(|thread| thread.abandoned.is_none()), "{:?}", status.threads);
+            let seen = rollout.status().unwrap().in_flight;
+            assert!(seen.calls == 1 && seen.oldest.is_some_and(|oldest| oldest < seconds(600)), "{seen:?}");
+        });
+    }
 }
