@@ -89,7 +89,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         throttle: &LoadThrottle,
     ) -> Result<Version<I, O>, StageError> {
         let serving = &self.serving;
-        let judge = serving.shadow_judge();
+        // Without the deadline of candidates: nobody waits for an answer here, and this thread may get only the time that nobody else wants.
+        let judge = serving.judge(false);
         // The host's code, like all of a model.
         let failed = |cause| StageError::Answer { version: id, cause };
         let model = judge.guarded(open).map_err(failed)??;

@@ -31,6 +31,10 @@ use crate::version::priority::LoadPriority;
 /// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
 
+/// How long each input of a drill is waited for at least. When a candidate is overdue may follow from a deadline, which is shorter than this
+/// thread may have to wait for the processor.
+const DRILLED_FOR: Duration = Duration::from_secs(30);
+
 /// A round of upkeep is somebody's. It is over when this goes, also by a panic, unless another thread has begun one since.
 struct Turn<'a> {
     place: &'a Mutex<Option<Arc<Post>>>,
@@ -101,7 +105,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             *turn = Some(Arc::clone(post));
         }
         let turn = Turn { place: &self.keeping_up, post };
-        let round = Round { post, clock: &self.serving.clock, judge: self.serving.shadow_judge() };
+        // Without the deadline of candidates: one that is retained is asked whether it would answer as live, which has none.
+        let round = Round { post, clock: &self.serving.clock, judge: self.serving.judge(false) };
         let _ = self
             .maintain(&chores.loaded, &round, done)
             .and_then(|()| self.settle_versions(&chores.unsettled, &round, done))
@@ -263,6 +268,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             return Some(());
         };
         let Copies { inputs, not_copied, panic } = copies;
+        let limit = self.overdue_after.max(DRILLED_FOR);
         let mut took_all = Duration::ZERO;
         for version in callable(versions) {
             let started = self.serving.clock.reading();
@@ -280,8 +286,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 let failure = match (&woken, &typed) {
                     (Ok(()), Some(typed)) => {
                         let ask = || attempt(typed, &**copy, &round.judge).map(drop);
-                        let asked =
-                            round.call(version, (Activity::Drill, self.overdue_after), ask)?.flatten();
+                        let asked = round.call(version, (Activity::Drill, limit), ask)?.flatten();
                         asked.err().map(|error| error.kind().told().to_owned())
                     }
                     (Ok(()), None) => Some(String::from("it is another handle's")),

@@ -83,7 +83,7 @@ impl Limits {
     /// and not what a pipeline does before and after it. Any other answers late, which counts as a failure all the same, or
     /// never, which keeps its caller. So it is for inputs that can be neither shared nor copied, for
     /// [pinned streams](crate::requests::Pinned), whose model may keep a state from call to call, and for the model's run time
-    /// in copies, where nobody waits.
+    /// in copies, where nobody waits. What is staged or retained is asked live's recent inputs without it.
     pub fn candidate_deadline(mut self, deadline: Duration) -> Self {
         self.candidate_deadline = Some(deadline);
         self

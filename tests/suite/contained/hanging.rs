@@ -896,6 +896,18 @@ fn a_version_that_hangs_in_its_upkeep_does_not_end_that_of_the_others() {
 /// The same for a version that hangs on what a drill asks it.
 #[test]
 fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
+    hangs_in_its_drill(Limits::new());
+}
+
+/// Bug: with a deadline of candidates a drill was given up after as little as 100 ms, on a thread that gets only the time that nobody else
+/// wants: its version would not answer, and the thread was lost. Cause: it was waited for until a call of a candidate is overdue, which is
+/// twice the deadline. Fix: it is waited for as long as where there is no deadline.
+#[test]
+fn the_deadline_of_candidates_gives_up_no_drill() {
+    hangs_in_its_drill(Limits::new().candidate_deadline(Duration::from_millis(50)));
+}
+
+fn hangs_in_its_drill(limits: Limits) {
     let clock = clock();
     let hanging = Arc::new(Hanging::default());
     let stop = AtomicBool::new(false);
@@ -904,6 +916,7 @@ fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
         .live("v1", Stuck::new("hangs", Activity::Drill, &hanging))
         .inputs(Inputs::new().copied())
         .retention(Retention::new().drill(drill))
+        .limits(limits)
         .threads(background())
         .build()
         .unwrap();
@@ -917,7 +930,14 @@ fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
             false
         }
     });
-    clock.advance(seconds(31));
+    // Of two ticks the first has looked at it once the second has begun.
+    for _ in 0..2 {
+        clock.advance(seconds(5));
+        let now = clock.now();
+        wait_until("somebody ticks", || service.status().last_tick.is_some_and(|last| last >= now));
+    }
+    assert!(told_abandoned(&service).is_empty(), "it is waited for");
+    clock.advance(seconds(21));
     wait_until("its thread is given up", || !told_abandoned(&service).is_empty());
     assert_eq!(abandoned(&service), [("switchback-upkeep".into(), "v1".into(), Activity::Drill)]);
     let would_answer = service.status().would_answer("v1").unwrap();

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use switchback::events::EventKind;
-use switchback::options::Retention;
-use switchback::options::Threads;
-use switchback::options::{Drill, Tiers};
+use switchback::options::{Drill, Inputs, Limits, Retention, Threads, Tiers};
 use switchback::plan::Bake;
 use switchback::versions::{Description, Lifecycle, Memory, TargetTier, Tier};
 use switchback::{
-    Clock, Model, ModelHandle, RollbackError, RollbackOutcome, closure,
+    Clock, Model, ModelHandle, Phase, RollbackError, RollbackOutcome, closure,
     model::{Identity, InputError, LoadError, ModelError},
 };
 
@@ -422,4 +421,42 @@ fn a_model_that_is_shared_stays_as_it_is() {
         tick(&service, &clock);
     }
     assert_eq!(own.tier(), Tier::Hot);
+}
+
+/// Bug: with a deadline of candidates a version was refused before anybody could ask it, and a retained one was told not to answer, though
+/// both answer. Cause: what live was asked lately was asked of them within that deadline, on a thread that gets only the time that nobody else
+/// wants, at their first runs; as live neither has a deadline. Fix: there is none where nobody waits.
+#[test]
+fn the_deadline_of_candidates_is_none_of_proofs_and_of_drills() {
+    let clock = clock();
+    // It gives up where it would take longer than it may.
+    let stalls = |name: &str| {
+        let model = says(name, 0.5).clock(&clock).interruptible();
+        (model.control(), model)
+    };
+    let (first, live) = stalls("one");
+    let service = builder(&clock)
+        .live("v1", live)
+        .inputs(Inputs::new().copied())
+        .limits(Limits::new().candidate_deadline(Duration::from_millis(50)))
+        .retention(Retention::new().drill(Drill::new().every(seconds(30)).inputs(3).unwrap()))
+        .build()
+        .unwrap();
+    let drill = || {
+        service.tick();
+        ask(&service, 10);
+        tick(&service, &clock);
+    };
+    drill();
+    let (second, candidate) = stalls("two");
+    second.stall(seconds(1));
+    let rollout = service.stage("v2", candidate).unwrap();
+    assert_eq!((second.calls(), rollout.phase()), (3, Phase::Staged), "it was asked what live was asked");
+    second.behave();
+    rollout.promote().unwrap();
+    first.stall(seconds(1));
+    clock.advance(seconds(1_000));
+    drill();
+    let told = service.status().would_answer("v1").unwrap();
+    assert!(told.starts_with("v1: would answer, proven"), "{told}");
 }
