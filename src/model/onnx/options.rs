@@ -10,6 +10,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::file::signature::Signature;
 use super::runtime::runtime::{MANY, Runtime};
 use super::session::form::Form;
+use crate::base::guarded::guarded;
 use crate::model::error::LoadError;
 
 /// How far ONNX Runtime rewrites a model before it runs it. More is faster and slower to load, and can change the last
@@ -145,8 +146,10 @@ impl Options {
         if !self.execution_providers.is_empty() {
             builder = builder.with_execution_providers(&self.execution_providers)?;
         }
-        if let Some((_, configure)) = &self.configure {
-            builder = configure(builder)?;
+        if let Some((name, configure)) = &self.configure {
+            let panicked =
+                |panicked| ort::Error::new(format!("the session options `{name}` panicked: {panicked}"));
+            builder = guarded(|| configure(builder)).map_err(panicked)??;
         }
         Ok(builder)
     }

@@ -1033,6 +1033,19 @@ fn sessions_take_the_options_they_are_given() {
     }
 }
 
+/// Bug: session options of the host's that panicked were told as a type of the model's inputs or outputs that is not known. Cause: they were
+/// run where a panic of the binding means that. Fix: they are guarded by themselves, and named with what they said.
+#[test]
+fn session_options_that_panic_are_named() {
+    let model =
+        open("affine").session_options("lean", |_| std::panic::resume_unwind(Box::new("no such device")));
+    let told = model.load().unwrap_err().to_string();
+    assert!(
+        told.ends_with("could not be loaded: the session options `lean` panicked: no such device"),
+        "{told}"
+    );
+}
+
 #[test]
 fn an_execution_provider_is_part_of_the_identity() {
     let model = open("affine").execution_providers([ep::CPU::default().build()]);

@@ -51,7 +51,11 @@ pub(crate) fn create_in(
     options: &Options,
     runtime: &Runtime,
 ) -> Result<ort::session::Session, LoadError> {
-    committed(files, || options.builder_of_prepared(runtime, form)?.commit_from_file(graph))
+    committed(
+        files,
+        || options.builder_of_prepared(runtime, form),
+        |mut builder| builder.commit_from_file(graph),
+    )
 }
 
 /// A session from the model's own files, by a builder.
@@ -60,19 +64,28 @@ pub(crate) fn create(
     builder: impl Fn() -> ort::Result<SessionBuilder>,
 ) -> Result<ort::session::Session, LoadError> {
     files.load(|bytes| {
-        committed(files, || match bytes {
-            Bytes::File(path) => builder()?.commit_from_file(path),
-            Bytes::Memory(bytes) => builder()?.commit_from_memory(bytes),
+        committed(files, &builder, |mut builder| match bytes {
+            Bytes::File(path) => builder.commit_from_file(path),
+            Bytes::Memory(bytes) => builder.commit_from_memory(bytes),
         })
     })
 }
 
-/// A panic in there is a type that ort does not know and the scan could not see, because ONNX Runtime inferred it.
+/// A panic in `commit` is a type that ort does not know and the scan could not see, because ONNX Runtime inferred it. One in `builder` is the
+/// host's: of its options, or of an execution provider.
 fn committed(
     files: &Files,
-    commit: impl FnOnce() -> ort::Result<ort::session::Session>,
+    builder: impl FnOnce() -> ort::Result<SessionBuilder>,
+    commit: impl FnOnce(SessionBuilder) -> ort::Result<ort::session::Session>,
 ) -> Result<ort::session::Session, LoadError> {
-    match guarded(commit) {
+    let builder = match guarded(builder) {
+        Ok(builder) => builder.map_err(|error| error_of(files, &error))?,
+        Err(panicked) => {
+            let cause = format!("what its sessions are made with panicked: {panicked}");
+            return Err(LoadError::Engine { file: files.name.clone(), cause });
+        }
+    };
+    match guarded(|| commit(builder)) {
         Ok(session) => session.map_err(|error| error_of(files, &error)),
         Err(_) => {
             let cause = "the binding to ONNX Runtime panicked over it: a type of its inputs or outputs is not known there";
