@@ -86,6 +86,31 @@ fn every_element_type_goes_in_and_comes_out() {
     round_trip("string", ["", "plain", "späť 🛫", "two\nlines"].map(str::to_owned));
 }
 
+/// Bug: a pipeline that went on after there was no memory for an input was answered on the elements, and the shape, of the request before.
+/// Cause: the input counted as given before there was memory for it, and the session's buffer was that request's. Fix: it counts once there is.
+#[test]
+fn an_input_that_there_is_no_memory_for_is_missing() {
+    let model = open("identity_float").pipeline(
+        "goes on@1",
+        |rows: &usize, feed: &mut Feed<'_, '_>| {
+            if let Ok(elements) = feed.buffer::<f32>("x", &[*rows, 2]) {
+                elements.fill(7.0);
+            }
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    );
+    model.load().unwrap();
+    assert_eq!(model.predict(&1).unwrap(), [7.0, 7.0]);
+    // Eight petabytes.
+    let refused = model.predict(&(1 << 50));
+    assert!(
+        refused.as_ref().is_err_and(|error| error.to_string().contains("input `x` is missing")),
+        "{refused:?}"
+    );
+    assert_eq!(model.predict(&2).unwrap(), [7.0; 4], "and the next is answered");
+}
+
 #[test]
 fn every_primitive_type_goes_through_buffers_and_slices() {
     fn through<T: Primitive>(name: &str, value: T) {

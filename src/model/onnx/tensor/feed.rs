@@ -90,10 +90,11 @@ impl<'s, 'a> Feed<'s, 'a> {
     /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, or where it was given before;
     /// [`ModelError::Engine`] where there is no memory.
     pub fn buffer<T: Primitive>(&mut self, name: &str, shape: &[usize]) -> Result<&mut [T], ModelError> {
-        let (index, elements) = self.check(name, T::TYPE, shape)?;
-        self.given[index] = Given::Buffer;
-        self.bytes = self.bytes.saturating_add(elements * size_of::<T>());
+        let (index, expected) = self.check(name, T::TYPE, shape)?;
         let elements = self.buffers.get::<T>(index, shape)?;
+        // Not before it is there: whoever goes on without it has given nothing, and least of all what the last request left.
+        self.given[index] = Given::Buffer;
+        self.bytes = self.bytes.saturating_add(expected * size_of::<T>());
         elements.fill(T::default());
         Ok(elements)
     }
