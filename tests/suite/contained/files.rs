@@ -356,6 +356,56 @@ mod models {
         assert_eq!(told(), ["degraded", "in doubt"], "each once");
     }
 
+    /// Bug: weights that could not be looked at once, in a folder that was moved or on a disk that failed one call, were told to have been
+    /// written to, with answers in doubt, and the version was degraded for good. Cause: whatever a look came to counted as a change. Fix: a
+    /// change is one that was seen; otherwise it is looked again.
+    #[test]
+    fn weights_that_cannot_be_looked_at_for_a_while_have_not_been_written_to() {
+        use switchback::events::EventKind;
+        use switchback::options::Threads;
+        let folder = Folder::new();
+        let (here, elsewhere) = (folder.0.join("here"), folder.0.join("elsewhere"));
+        fs::create_dir(&here).unwrap();
+        for name in ["external.onnx", "external.data"] {
+            fs::copy(models().join(name), here.join(name)).unwrap();
+        }
+        let model = OnnxModel::from_file(here.join("external.onnx")).unwrap().pool_size(1);
+        let service = switchback::ModelHandle::builder("late")
+            .live("v1", model)
+            .clock(crate::common::clock())
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let told = || {
+            service.tick();
+            let of = |event: &Arc<switchback::events::Event>| match &event.kind {
+                EventKind::AnswersInDoubt { .. } => Some("in doubt".to_owned()),
+                EventKind::Degraded { reason, .. } => Some(reason.clone()),
+                _ => None,
+            };
+            service.events().iter().filter_map(of).collect::<Vec<_>>()
+        };
+        assert!(told().is_empty());
+        fs::rename(&here, &elsewhere).unwrap();
+        let moved = told();
+        assert!(moved.len() == 1 && moved[0].contains("cannot be read"), "{moved:?}");
+        fs::rename(&elsewhere, &here).unwrap();
+        assert_eq!(told(), moved, "it is as it was");
+        // Its data alone, which is refused in other words.
+        fs::rename(here.join("external.data"), folder.0.join("data")).unwrap();
+        let missing = told();
+        assert!(missing.len() == 2 && missing[1].contains("`external.data` is missing"), "{missing:?}");
+        fs::rename(folder.0.join("data"), here.join("external.data")).unwrap();
+        assert_eq!(told(), missing, "it is as it was");
+        let length = fs::metadata(here.join("external.data")).unwrap().len() as usize;
+        fs::write(here.join("external.data"), vec![0; length]).unwrap();
+        let written = told();
+        assert!(
+            written.len() == 4 && written[2].contains("has changed") && written[3] == "in doubt",
+            "{written:?}"
+        );
+    }
+
     /// The same of a cache: an entry that another user had planted in a folder of theirs gave another model's answers under a
     /// good identity.
     #[test]

@@ -58,6 +58,22 @@ pub(crate) struct Files {
     held: Mutex<Weak<Vec<u8>>>,
 }
 
+/// Why files are not known to be those that were read.
+pub(crate) enum NotTheSame {
+    /// They were read again, and are others.
+    Changed(LoadError),
+    /// They could not be read.
+    Unseen(LoadError),
+}
+
+impl From<NotTheSame> for LoadError {
+    fn from(why: NotTheSame) -> Self {
+        match why {
+            NotTheSame::Changed(error) | NotTheSame::Unseen(error) => error,
+        }
+    }
+}
+
 impl Files {
     /// Reads the file at `path`, and hashes it with every file it refers to.
     pub(crate) fn read(path: &Path) -> Result<Self, LoadError> {
@@ -109,7 +125,7 @@ impl Files {
 
     /// Refuses where a file is no longer the one that was read, as far as can be told without reading it. What is loaded is
     /// held against the digest by [`load`](Self::load).
-    pub(crate) fn unchanged(&self) -> Result<(), LoadError> {
+    pub(crate) fn unchanged(&self) -> Result<(), NotTheSame> {
         match self.source {
             Source::File(_) if !self.sure.lock().are_there() => self.make_sure(),
             _ => Ok(()),
@@ -167,13 +183,13 @@ impl Files {
     }
 
     /// Reads everything again, and refuses where it is something else.
-    fn make_sure(&self) -> Result<(), LoadError> {
+    fn make_sure(&self) -> Result<(), NotTheSame> {
         let Source::File(path) = &self.source else { return Ok(()) };
         let sure = &mut *self.sure.lock();
         sure.settle();
-        let again = Self::read(path)?;
+        let again = Self::read(path).map_err(NotTheSame::Unseen)?;
         if again.digest != self.digest {
-            return Err(self.changed());
+            return Err(NotTheSame::Changed(self.changed()));
         }
         *sure = again.sure.into_inner();
         Ok(())

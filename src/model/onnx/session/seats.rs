@@ -16,7 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::base::sync::Settled;
 use crate::base::{memory, os};
 use crate::model::error::{LoadError, ModelError};
-use crate::model::onnx::file::files::Files;
+use crate::model::onnx::file::files::{Files, NotTheSame};
 use crate::model::onnx::file::signature::Signature;
 use crate::model::onnx::options::Options;
 use crate::model::onnx::prepared::Entry;
@@ -280,7 +280,7 @@ impl Loaded {
 
     /// Weights in files beside the model's are in use where they lie, unless there is a prepared form of them: ONNX Runtime maps
     /// them, so what is written to them is answered with. That shows at a look, and is told once; the model cannot be made good
-    /// again, because what it was made of is gone.
+    /// again, because what it was made of is gone. Where they cannot be looked at, nothing is known: they are looked at again the next time.
     fn look_at_weights(&self, files: &Files) -> Result<(), LoadError> {
         if self.is_prepared() || self.tier() == Tier::Cold || files.scan.external.is_empty() {
             return Ok(());
@@ -296,7 +296,8 @@ impl Loaded {
                 *self.sound.lock() = looked;
                 Ok(())
             }
-            Err(error) => {
+            Err(NotTheSame::Unseen(error)) => Err(error),
+            Err(NotTheSame::Changed(error)) => {
                 let reason = "the files of its weights were written to while it was in use: give a new version files of its \
                               own, or have a prepared form made, which nobody else writes to";
                 *self.doubt.lock() = Some(Doubt::new(CLOCK.now().since(since), reason));
