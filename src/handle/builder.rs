@@ -733,9 +733,11 @@ const KPIS_MAX: usize = 16;
 fn checked_kpis(kpis: Vec<Kpi>) -> Result<Vec<Kpi>, BuildError> {
     for (place, kpi) in kpis.iter().enumerate() {
         let refused = |cause| Err(BuildError::Kpi { name: kpi.name().into(), cause });
-        let sensible = |(low, high): (f64, f64)| low.is_finite() && high.is_finite() && low < high;
+        let sensible = |(low, high): (f64, f64)| low < high && (high - low).is_finite();
         if !kpi.low_and_high().is_none_or(sensible) {
-            return refused("its bounds must be finite, the lower one below the upper one");
+            return refused(
+                "its bounds and their distance must be finite, the lower one below the upper one",
+            );
         }
         if kpis.iter().take(place).any(|earlier| earlier.name() == kpi.name()) {
             return refused("it is declared twice");

@@ -45,7 +45,7 @@ impl Kpi {
     ///
     /// # Errors
     ///
-    /// An empty name or one of more than 256 bytes, or bounds that are not finite or not in order.
+    /// An empty name or one of more than 256 bytes, or bounds that are not finite, not in order, or further apart than a number can say.
     pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, ArgumentError> {
         Self { name: name.into(), bounds: Some((low, high)), lower_is_better: false }.checked()
     }
@@ -78,6 +78,13 @@ impl Kpi {
             Some((low, high)) if !(high.is_finite() && low < high) => {
                 let allowed = format!("a finite number above the lower bound, {low}");
                 Err(ArgumentError::new(of("upper"), high, allowed))
+            }
+            // A value is compared by where it lies between them.
+            Some((low, high)) if !(high - low).is_finite() => {
+                let allowed = format!(
+                    "no further from the lower bound, {low:e}, than a number can say, or none with `Kpi::unbounded`"
+                );
+                Err(ArgumentError::new(of("upper"), format!("{high:e}"), allowed))
             }
             _ => Ok(self),
         }
@@ -146,6 +153,10 @@ mod tests {
                 "the upper bound of business figure `x` is 1: it must be a finite number",
             ),
             (Kpi::bounded("x", 1.0, f64::INFINITY), "the upper bound of business figure `x` is inf"),
+            (
+                Kpi::bounded("x", f64::MIN, f64::MAX),
+                "the upper bound of business figure `x` is 1.7976931348623157e308",
+            ),
         ] {
             let told = refused.unwrap_err().to_string();
             assert!(told.starts_with(named), "{told}");

@@ -398,3 +398,16 @@ fn a_value_that_was_refused_is_no_silence() {
     // 25 of 100, 50 of nothing, and 25 that are not known.
     assert_eq!((basket.outcomes, basket.mean), (75, Some(2_500.0 / 75.0)));
 }
+
+/// Bug: a figure with bounds as far apart as numbers go was compared as if nearly all of its values were the same, and its largest as not a
+/// number. Cause: a value is compared by where it lies between its bounds, and their distance was infinite. Fix: such bounds are refused, with
+/// the figure that has none.
+#[test]
+fn bounds_further_apart_than_a_number_can_say_are_refused() {
+    for (low, high) in [(f64::MIN, f64::MAX), (-1e308, 1e308)] {
+        let refused = Kpi::bounded("revenue", low, high).unwrap_err().to_string();
+        assert!(refused.starts_with("the upper bound of business figure `revenue` is "), "{refused}");
+        assert!(refused.ends_with("or none with `Kpi::unbounded`"), "{refused}");
+    }
+    assert!(Kpi::bounded("revenue", 0.0, f64::MAX).is_ok());
+}
