@@ -71,7 +71,7 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         self.slot.expire(self.inner.serving.clock.at(started));
         // Clones, so that nothing is locked while the model runs. They are not the last ones: the control side holds
         // the version until nobody else does.
-        let (arm, key, unit) = match &mut *self.slot.held.lock() {
+        let (arm, key, unit, withheld) = match &mut *self.slot.held.lock() {
             Some(held) => {
                 // In figures by its first call, at once, so that of two calls at the same time one counts the unit. In
                 // comparisons by one of its calls, drawn as they come: the first is not like the others.
@@ -79,10 +79,13 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
                 held.drawn |= stands;
                 let unit = Unit { stands, ..held.unit };
                 held.unit.joined = true;
-                (held.arm.clone(), held.key, unit)
+                (held.arm.clone(), held.key, unit, held.withheld)
             }
             None => return Err(superseded),
         };
+        if withheld {
+            arm.exposure.note(lane(), |tally| tally.record_withheld(1));
+        }
         let routing = self.inner.serving.routing.load();
         let call = Call { routing: &routing, arm: &arm, input, key, unit, random: 0, share: None, started };
         let mut kept = Kept::Unreadable;
@@ -121,10 +124,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         // Under the lock, so that no version is pinned that a change of the table has just taken away.
         let now = self.serving.clock.now();
         let routing = self.serving.routing.load();
-        let (routed, key, _) = self.serving.route(&routing, draw, now);
+        // Its calls are what is asked, and may be withheld.
+        let (routed, key, _) = self.serving.route(&routing, draw, now, 0);
         let version = routed.arm.version.id;
         let unit = Unit { joint: true, ..Unit::default() };
-        let held = Held { arm: routed.arm.clone(), key, unit, drawn: false };
+        let held = Held { arm: routed.arm.clone(), withheld: routed.withheld, key, unit, drawn: false };
         let until = now.plus(control.settings.pins_last);
         let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
         control.pins.push(Arc::clone(&slot) as Arc<dyn Pin>);
@@ -141,6 +145,8 @@ pub(crate) struct PinSlot<I: ?Sized, O> {
 /// The holdings of a pin.
 pub(crate) struct Held<I: ?Sized, O> {
     pub(crate) arm: Arm<Version<I, O>>,
+    /// It belongs to a candidate that had lost its exposure when it began.
+    pub(crate) withheld: bool,
     /// The hash of the key that it was routed by, if it was.
     pub(crate) key: Option<u64>,
     pub(crate) unit: Unit,

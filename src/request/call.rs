@@ -186,7 +186,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     ) -> Result<Answer<O>, PredictError> {
         let started = self.clock.reading();
         let routing = self.routing.load();
-        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
+        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started), 1);
         let (unit, arm) = (Unit::default(), self.counted_in(&routing, routed.arm, key));
         let beside = self.beside_for(share.is_some());
         if arm.on_trial()
@@ -446,7 +446,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     ) -> &'a Arm<Version<I, O>> {
         // Counted where all that is withheld is: with the arm that answers.
         let live = routing.withheld.as_ref().unwrap_or(routing.live());
-        live.exposure.note(lane(), |tally| (0..requests).for_each(|_| tally.record_withheld()));
+        live.exposure.note(lane(), |tally| tally.record_withheld(requests as u64));
         live
     }
 
@@ -463,7 +463,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let at = self.clock.now();
         let route = |input: &B| {
             let key = key(input.borrow());
-            let (routed, key, random) = self.route(&routing, Draw::Key(key.as_ref()), at);
+            let (routed, key, random) = self.route(&routing, Draw::Key(key.as_ref()), at, 1);
             Row { routed, key, random }
         };
         let routes: Vec<Row<'_, I, O>> = inputs.iter().map(route).collect();
@@ -477,7 +477,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         draw: Draw<'_>,
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let routing = self.routing.load();
-        let (mut routed, key, random) = self.route(&routing, draw, self.clock.now());
+        let (mut routed, key, random) = self.route(&routing, draw, self.clock.now(), inputs.len());
         routed.arm = self.counted_in(&routing, routed.arm, key);
         let routes: Vec<Row<'_, I, O>> = inputs.iter().map(|_| Row { routed, key, random }).collect();
         self.answer_batch(&routing, inputs, &routes, true)
@@ -875,13 +875,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         if taken { body.flags } else { offered }
     }
 
-    /// Who answers, the hash of the key where there is one, and the random bits that decided it where any were needed.
+    /// Who answers so many requests, the hash of the key where there is one, and the random bits that decided it where any were needed.
     #[inline]
     pub(crate) fn route<'a>(
         &self,
         routing: &'a Routing<Version<I, O>>,
         draw: Draw<'_>,
         at: Timestamp,
+        requests: usize,
     ) -> (Routed<'a, Version<I, O>>, Option<u64>, u64) {
         let split = routing.owner.is_some();
         // An empty key is no key: all who have none would be one user.
@@ -903,7 +904,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         let routed = routing.route(bucket, !at_random, at);
         if routed.withheld {
-            routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
+            routed.arm.exposure.note(lane(), |tally| tally.record_withheld(requests as u64));
         }
         (routed, key, random)
     }

@@ -116,7 +116,7 @@ pub(crate) struct ShadowQueue<I: ?Sized, O> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShadowCounts {
-    /// Copies that a candidate has answered, or failed on.
+    /// Copies that a candidate was asked: it has answered, or failed on, or refused.
     pub ran: u64,
     /// Copies that were dropped because the queue was full, in entries or bytes.
     pub dropped: u64,
@@ -228,37 +228,34 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         for _ in 0..self.receiver.len() {
             let Ok(waiting) = self.receiver.try_recv() else { return };
             if waiting.targets().all(|entry| entry.exposure.is_closed()) {
-                self.let_go(&waiting, &self.skipped, joins);
+                self.let_go(&waiting, &self.skipped, Vec::new(), joins);
             } else if let Err(refused) = self.sender.try_send(waiting) {
                 // Somebody took the place meanwhile.
-                self.let_go(&refused.into_inner(), &self.refused, joins);
+                self.let_go(&refused.into_inner(), &self.refused, Vec::new(), joins);
             }
         }
     }
 
-    /// Gives up a copy that nobody will run any more, and counts why.
-    fn let_go(&self, waiting: &Waiting<I, O>, why: &AtomicU64, joins: &Joins) {
+    /// Lets go of a copy that nobody will run any more, and counts what became of it.
+    fn let_go(&self, waiting: &Waiting<I, O>, what: &AtomicU64, halves: Vec<ShadowHalf>, joins: &Joins) {
         self.bytes.release(waiting.bytes);
-        why.fetch_add(1, Ordering::Relaxed);
-        joins.shadows_answered(&waiting.answered.body, Vec::new());
+        what.fetch_add(1, Ordering::Relaxed);
+        joins.shadows_answered(&waiting.answered.body, halves);
     }
 
     fn run(&self, waiting: &Waiting<I, O>, aside: &Aside<'_, I, O>) {
         let joins = aside.joins;
-        let mut halves = Vec::new();
+        let (mut halves, mut was_asked) = (Vec::new(), false);
         for entry in waiting.targets().filter(|entry| !entry.exposure.is_closed()) {
+            was_asked = true;
             halves.extend(self.run_target(waiting, entry, aside));
             if aside.watched.is_some_and(|watched| !watched.post.end()) {
                 break;
             }
         }
-        if halves.is_empty() {
-            self.let_go(waiting, &self.skipped, joins);
-        } else {
-            self.bytes.release(waiting.bytes);
-            self.ran.fetch_add(1, Ordering::Relaxed);
-            joins.shadows_answered(&waiting.answered.body, halves);
-        }
+        // Whatever came of it: an input that both versions refuse is no pair, and has run all the same.
+        let what = if was_asked { &self.ran } else { &self.skipped };
+        self.let_go(waiting, what, halves, joins);
     }
 
     /// Runs one candidate on a copy, counts the run, and compares the two answers.

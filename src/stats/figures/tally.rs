@@ -111,11 +111,11 @@ impl Tally {
         self.counted.substitutes_failed += u64::from(!answered);
     }
 
-    /// Counts a request that belongs to a candidate and that this arm was assigned, because the candidate has lost its
+    /// Counts requests that belong to a candidate and that this arm was assigned, because the candidate has lost its
     /// exposure: nobody judges it any more, or it fails on everything.
-    pub(crate) fn record_withheld(&mut self) {
-        self.counted.noted += 1;
-        self.counted.withheld += 1;
+    pub(crate) fn record_withheld(&mut self, requests: u64) {
+        self.counted.noted += requests;
+        self.counted.withheld += requests;
     }
 
     /// Counts a prediction whose truth will never be known because of what was answered.

@@ -397,3 +397,28 @@ fn requests_that_both_refuse_hide_no_candidate_that_fails() {
     ask();
     assert_eq!(rollout.phase(), Phase::Aborted, "{:?}", names(&service.events()));
 }
+
+/// Bug: of a batch that was withheld from a candidate one request was counted as withheld, and of a stream one before anything was asked.
+/// Cause: what is withheld was counted where who answers was found, once for each time. Fix: as many are counted as there are rows, and of a
+/// stream each of its calls.
+#[test]
+fn as_many_requests_are_withheld_as_were_asked() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.canary(1.0).unwrap();
+    clock.advance(seconds(60));
+    let withheld = || rollout.status().unwrap().control.withheld;
+    service.predict(&1.0).unwrap();
+    assert_eq!(withheld(), 1);
+    service.request().batch(&[1.0, 2.0, 3.0]);
+    assert_eq!(withheld(), 4);
+    service.request().batch::<f64>(&[]);
+    assert_eq!(withheld(), 4, "of nothing nothing");
+    service.request().batch_by_key(&[1.0, 2.0], |x| x.to_string());
+    assert_eq!(withheld(), 6);
+    let stream = service.request().pin().unwrap();
+    assert_eq!(withheld(), 6, "nothing is asked yet");
+    (0..3).for_each(|_| _ = stream.predict(&1.0).unwrap());
+    assert_eq!((stream.version().as_str(), withheld()), ("v1", 9));
+}

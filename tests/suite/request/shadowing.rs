@@ -500,3 +500,23 @@ fn pairs_that_wait_for_their_truth_are_thinned_before_their_table_is_full() {
     assert_eq!(feedback.pairs_expired, 0);
     assert_eq!(rollout.status().unwrap().divergence.pairs, 150_000, "that they diverge is counted of all");
 }
+
+/// Bug: a copy that both versions refused counted as one whose candidate was taken off before its turn, so that where many inputs are bad the
+/// share that was dropped was too high, and stood in the way. Cause: what is no pair had not run. Fix: what was asked has run.
+#[test]
+fn a_copy_that_both_versions_refuse_has_run() {
+    let clock = clock();
+    let (live, candidate) = (says("one", 0.1), says("two", 0.9));
+    let scripts = [live.control(), candidate.control()];
+    let shadowing = Shadowing::new().queue_entries(10);
+    let service = builder(&clock).live("v1", live).shadowing(shadowing).build().unwrap();
+    let rollout = service.stage("v2", candidate).unwrap();
+    rollout.shadow(1.0).unwrap();
+    scripts.iter().for_each(|script| script.refuse());
+    (0..20).for_each(|_| drop(service.predict(&1.0)));
+    assert_eq!(service.run_shadow(usize::MAX), 10);
+    let shadow = service.status().shadow;
+    assert_eq!((shadow.ran, shadow.skipped, shadow.dropped), (10, 0, 10));
+    assert_eq!(shadow.drop_rate(), Some(0.5));
+    assert_eq!((scripts[1].calls(), rollout.status().unwrap().divergence.pairs), (10, 0));
+}
