@@ -87,8 +87,10 @@ impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
         serving.predict_joint(inputs, self.draw)
     }
 
-    /// Answers several inputs in their order, each routed by a key of its own; those of one version go to its model
-    /// together. The key of the request, if it has one, is not looked at.
+    /// Answers several inputs in their order, each routed by a key of its own; those of one version that count alike go to its model
+    /// together. While candidates are tried, those of live that a candidate is compared with go in a call of their own, so that they take the
+    /// time of about as many rows as the candidate's, and so do those that are withheld from one. The key of the request, if it has one, is
+    /// not looked at.
     ///
     /// In comparisons the call counts by the key of one row, drawn at random before any version is asked.
     pub fn batch_by_key<B: Borrow<I>, K: AsRef<[u8]>>(

@@ -450,7 +450,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         live
     }
 
-    /// Answers several requests, each routed by a key of its own; those of one version go to its model together.
+    /// Answers several requests, each routed by a key of its own; those that count together go to their version's model together, so that a
+    /// candidate's control is as large a call as its own.
     ///
     /// Rows that go together are slow together and fail together, so they are one unit, and which version has how many of
     /// them follows from the keys. So one row of the call, drawn before anything is known of it, counts for all.
@@ -497,7 +498,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let representative = within(self.dice.roll(lane()) as usize, inputs.len());
         let mut done: Vec<*const Exposure> = Vec::new();
         for Row { routed, .. } in routes {
-            // Where requests are counted tells arms apart: what is withheld from a candidate is counted apart from live.
+            // Where requests are counted tells arms apart: what is withheld from a candidate is counted apart from live, and so is its
+            // control. Asked with all that live answers, it would have the time of more rows than the candidate has.
             let counted = Arc::as_ptr(&routed.arm.exposure);
             if done.contains(&counted) {
                 continue;

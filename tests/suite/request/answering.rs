@@ -405,3 +405,32 @@ fn rows_that_fail_together_are_answered_together() {
     assert!(well.into_iter().all(|answer| answer.unwrap().route() == Route::Live));
     assert!(rows.lock().unwrap().is_empty(), "nobody is asked in vain");
 }
+
+/// Bug: rows with a key each that go to one version were said to go to its model together, and live got several calls while a candidate was
+/// tried. Cause: the sentence knew nothing of what counts apart. Fix: it says so, and why: of two calls the larger takes longer.
+#[test]
+fn rows_that_a_candidate_is_compared_with_go_in_a_call_about_as_large_as_its_own() {
+    let (clock, rows) = (clock(), Arc::new(Mutex::new(Vec::new())));
+    let live = Slow { clock: clock.clone(), rows: Arc::clone(&rows) };
+    let service = builder(&clock).live("v1", live).build().unwrap();
+    let users: Vec<f64> = (0..400).map(f64::from).collect();
+    let calls = || {
+        rows.lock().unwrap().clear();
+        let answers = service.request().batch_by_key(&users, |user| format!("u{user}"));
+        let of_v2 = answers.iter().filter(|answer| answer.as_ref().unwrap().version() == "v2").count();
+        let mut of_live = rows.lock().unwrap().clone();
+        of_live.sort_unstable();
+        (of_v2, of_live)
+    };
+    assert_eq!(calls(), (0, vec![400]), "one call");
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    rollout.canary(0.25).unwrap();
+    // Once keys were seen, some of them are its control.
+    calls();
+    tick(&service, &clock);
+    tick(&service, &clock);
+    let (of_v2, of_live) = calls();
+    let [control, others] = of_live[..] else { panic!("{of_live:?}") };
+    assert_eq!(of_v2 + control + others, 400);
+    assert!((of_v2 / 2..of_v2 * 2).contains(&control), "{control} beside {of_v2}");
+}
