@@ -177,10 +177,10 @@ pub(crate) fn events_of(head: &Head) -> Vec<Told> {
     told.into_iter().flatten().filter_map(|told| serde_json::from_value(told.clone()).ok()).collect()
 }
 
-/// What time it is for plans, once somebody has judged for so long in all.
-pub(crate) fn fleet_time(head: &Head, saved: &SavedControl, active_ms: u64) -> Timestamp {
+/// What time it is for plans, once somebody has judged for so long in all: `at` is what the head itself says, and no later moment.
+pub(crate) fn fleet_time(head: &Head, at: Timestamp, active_ms: u64) -> Timestamp {
     let then = head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default();
-    saved.at.plus(Duration::from_millis(active_ms.saturating_sub(then)))
+    at.plus(Duration::from_millis(active_ms.saturating_sub(then)))
 }
 
 pub(crate) fn set_course(more: &mut Map<String, Json>, course: &Course) {

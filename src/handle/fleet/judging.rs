@@ -28,7 +28,8 @@ use crate::stats::sequential::in_time::{InTime, more_often};
 /// What whoever judges has at hand: it goes on from one judgement to the next, under the same head.
 pub(super) struct Bench {
     decider: Decider,
-    saved: SavedControl,
+    /// The time of plans when the head was agreed on: all others are counted from it.
+    at: Timestamp,
     /// Of the ledger that it rests on, and of the head.
     ledger: Hex,
     head: Hex,
@@ -48,14 +49,13 @@ impl FleetJudge<'_> {
     fn begin(&self, head: &Head, before: &Ledger<FleetCounts>) -> Option<Bench> {
         let saved = control_of(head)?;
         let mut decider = (self.decide)(&saved)?;
-        let now = fleet_time(head, &saved, before.active_ms);
+        let now = fleet_time(head, saved.at, before.active_ms);
         obey(&mut decider, head, &saved, &[], now);
         drop(decider.events());
-        let saved = decider.saved(now);
         if let Some(course) = course_of(&before.more) {
             decider.resume(course, entered(head));
         }
-        Some(Bench { decider, saved, ledger: before.nonce, head: head.nonce })
+        Some(Bench { decider, at: saved.at, ledger: before.nonce, head: head.nonce })
     }
 }
 
@@ -102,7 +102,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
             *bench = self.begin(head, before);
         }
         let Some(bench) = bench else { return };
-        let now = fleet_time(head, &bench.saved, next.active_ms);
+        let now = fleet_time(head, bench.at, next.active_ms);
         let found: Vec<Counted<FleetCounts>> = found.clone().into();
         let each = found.iter().map(|one| (one.attempt, one.era, &one.counts.evidence));
         bench.decider.absorb(each, entered(head), now);
@@ -117,7 +117,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         else {
             return Verdict::default();
         };
-        let now = fleet_time(head, &bench.saved, seen.ledger.active_ms);
+        let now = fleet_time(head, bench.at, seen.ledger.active_ms);
         let here: Vec<&Row<FleetCounts>> =
             seen.rows.iter().filter(|(row, at)| is_here(seen, head, row, *at)).map(|(row, _)| *row).collect();
         let keyed = here.iter().filter(|row| row.more.contains_key(KEYED)).count();

@@ -167,7 +167,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let saved = agent.control_of(&over).ok_or("what was agreed on cannot be read by this release")?;
         let active_ms = agent.active_ms(head);
-        let now = fleet_time(head, &saved, active_ms);
+        let now = fleet_time(head, saved.at, active_ms);
         let brought: Vec<Arc<dyn AnyVersion>> = agent.versions.values().cloned().collect();
         let mut decider = self.decider(&saved, &brought).ok_or("the decision cannot be made here")?;
         obey(&mut decider, head, &saved, &fleet.demands.lock(), now);
@@ -229,7 +229,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let head = over.head();
             let Some(saved) = agent.control_of(&over) else { return };
             let active_ms = agent.active_ms(head);
-            let now = fleet_time(head, &saved, active_ms);
+            let now = fleet_time(head, saved.at, active_ms);
             let Some(mut decider) = self.decider(&saved, &[]) else { return };
             obey(&mut decider, head, &saved, &[], now);
             drop(decider.events());

@@ -166,7 +166,7 @@ impl Reach {
         let settings = settings(&saved, quarantine_of(head));
         let mut decider = Decider::new(settings, setting, &saved, &[])
             .map_err(|refused| unreadable(self.layout.head(), &format!("{refused:?}")))?;
-        let now = fleet_time(head, &saved, active_ms);
+        let now = fleet_time(head, saved.at, active_ms);
         obey(&mut decider, head, &saved, &[], now);
         drop(decider.events());
         let saved = decider.saved(now);

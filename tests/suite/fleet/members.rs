@@ -373,6 +373,26 @@ fn whoever_judges_is_killed_and_another_goes_on_with_what_was_seen() {
     assert!(world.members.iter().all(|member| samples(member) == samples(judge)), "all show it");
 }
 
+/// Bug: whoever took over judging in the middle of a step took twice the time for passed that had, so a step lasted half of what it was to.
+/// Cause: it began with the time of plans of that moment, and added the time since the head to it once more. Fix: that is added to the time
+/// that the head itself says.
+#[test]
+fn a_step_lasts_as_long_where_whoever_judges_is_killed_under_way() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    let step = |share| Step::canary(share).unwrap().min_duration(Duration::from_secs(300));
+    let plan = Plan::new([step(0.2), step(0.5)]).unwrap().cycle(Duration::from_secs(20));
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.05)).run(plan).unwrap();
+    world.steps(200, 20);
+    let judge = world.members.iter().position(|member| member.fleet().unwrap().judges).unwrap();
+    drop(world.members.remove(judge));
+    world.steps(60, 20);
+    assert_eq!(world.weights("v2"), [0.2, 0.2], "{}", world.told());
+    // What stood still while nobody judged, and until whoever does may raise.
+    world.steps(80, 20);
+    assert_eq!(world.weights("v2"), [0.5, 0.5], "{}", world.told());
+}
+
 #[test]
 fn of_two_that_raise_in_one_moment_the_first_holds_and_the_other_is_told() {
     let mut world = World::new(2);
