@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::control::decider::{Course, Decider, Demand, Demanded};
 use crate::control::event::{Cause, Event, EventKind};
+use crate::control::outside::settings;
 use crate::control::saved::{SavedAttempt, SavedControl, SavedVersion};
 use crate::control::settings::Quarantine;
 use crate::fleet::format::counts::written;
@@ -239,6 +240,16 @@ pub(crate) fn obey(
 ) {
     demands_of(head, saved).for_each(|demand| decider.obey(&demand, now));
     here.iter().for_each(|demand| decider.obey(demand, now));
+}
+
+/// What a head says of the handle with all that was lowered in it, for whoever is no handle yet.
+pub(crate) fn with_lowered(head: &Head, saved: SavedControl) -> SavedControl {
+    let setting = saved.setting.clone().filter(|_| !head.lowered.is_empty());
+    let decider = setting
+        .and_then(|setting| Decider::new(settings(&saved, quarantine_of(head)), setting, &saved, &[]).ok());
+    let Some(mut decider) = decider else { return saved };
+    obey(&mut decider, head, &saved, &[], saved.at);
+    decider.saved(saved.at)
 }
 
 #[cfg(test)]

@@ -149,7 +149,8 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         let judged = bench.decider.judge(shadow, obstacle, self.ask, now);
         let mut lower: Vec<(u32, String)> =
             judged.lower.iter().map(|(attempt, cause)| (*attempt, told_cause(cause))).collect();
-        let mut raised = judged.raised;
+        // What was lowered becomes part of what is agreed on: until then all that begins would need what was taken off.
+        let mut raised = judged.raised || !head.lowered.is_empty();
         for (attempt, trial) in seen.ledger.ends.trials.iter().filter(|(_, trial)| trial.until.is_none()) {
             if let Some(cause) = harm(trial, bench.decider.harm_threshold(*attempt)) {
                 lower.push((*attempt, told_cause(&cause)));

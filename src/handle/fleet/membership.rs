@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::agreement::{Told, active_of, control_of};
+use super::agreement::{Told, active_of, control_of, with_lowered};
 use super::counts::FleetCounts;
 use super::judging::{Bench, evidence};
 use super::mail::{Courier, Mail, MailCounts};
@@ -93,6 +93,8 @@ pub(crate) struct Agent {
     pub(super) contract: Hex,
     /// What the head says of the handle that was read last, by its print.
     read: Option<(Hex, Arc<SavedControl>)>,
+    /// What of it is to be true here, as it was worked out last.
+    pub(super) meant: Option<Meant>,
     /// What was made true here.
     pub(super) aligned: Option<Aligned>,
     /// Versions that are loaded here and may not be in use yet.
@@ -120,6 +122,20 @@ pub(crate) struct Agent {
     pub(super) courier: Courier,
     /// Until when there is nothing to do, unless something comes in: see [`Agent::due_again`].
     pub(super) rests_until: Timestamp,
+}
+
+/// What is to be true here of a head: it is worked out once for each, and once more where something is demanded here.
+#[derive(Clone)]
+pub(super) struct Meant {
+    pub(super) print: Hex,
+    /// What is demanded here and was not agreed on.
+    pub(super) demands: Vec<Demand>,
+    /// What is agreed on, with what was lowered in it.
+    pub(super) agreed: Arc<SavedControl>,
+    /// The same, with what is demanded here.
+    pub(super) here: Arc<SavedControl>,
+    /// What happened by what was lowered.
+    pub(super) told: Vec<Told>,
 }
 
 /// A head that is true here.
@@ -279,6 +295,7 @@ impl Joined {
             timing: fleet.timing.agreed(),
             contract: print(&format!("contract 1 {contract}")),
             read: None,
+            meant: None,
             aligned: None,
             versions: OrderedMap::new(),
             brought: Vec::new(),
@@ -363,7 +380,7 @@ impl Agent {
         let saved = control_of(head).ok_or_else(|| {
             refused(String::from("what was agreed on there cannot be read by this release"))
         })?;
-        Ok(Some(saved))
+        Ok(Some(with_lowered(head, saved)))
     }
 }
 

@@ -13,7 +13,7 @@ use super::agreement::{
 };
 use super::counts::FleetCounts;
 use super::judging::{FleetJudge, KEYED};
-use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Membership, NotAgreed, REST, TRIES};
+use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES};
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
@@ -277,7 +277,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
             self.press(fleet, agent);
         }
-        self.open_what_is_missing(agent, open);
+        self.open_what_is_missing(fleet, agent, open);
         // What was opened at once.
         if self.take_opened(fleet, agent) {
             self.make_true(fleet, agent);
@@ -425,10 +425,16 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Opens what is agreed on and not loaded here.
-    fn open_what_is_missing(&self, agent: &mut Agent, mut open: impl FnMut(SavedVersion)) {
-        let Some(saved) = agent.head().cloned().and_then(|applied| agent.control_of(&applied)) else {
-            return;
-        };
+    fn open_what_is_missing(
+        &self,
+        fleet: &Membership,
+        agent: &mut Agent,
+        mut open: impl FnMut(SavedVersion),
+    ) {
+        let Some(applied) = agent.head().cloned() else { return };
+        let demands = fleet.demands.lock().clone();
+        // What was taken off is wanted no more, whatever the rest of the head says.
+        let Some(saved) = self.meant(agent, &applied, demands).map(|meant| meant.agreed) else { return };
         let retained = saved.retained.iter().map(|kept| kept.version);
         let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
         let wanted: Vec<SavedVersion> = std::iter::once(saved.live).chain(on_trial).chain(retained).collect();
@@ -485,10 +491,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Makes what is agreed on true here, and takes the lease that it gives.
     fn make_true(&self, fleet: &Membership, agent: &mut Agent) {
         let Some(applied) = agent.head().cloned() else { return };
-        let Some(saved) = agent.control_of(&applied) else { return };
         // Whoever lowers something meanwhile goes first.
         let stands = loop {
-            match self.align(fleet, agent, &applied, &saved) {
+            match self.align(fleet, agent, &applied) {
                 Some(false) => {}
                 stands => break stands.is_some(),
             }
@@ -498,36 +503,55 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
+    /// What of a head is to be true here. Nothing where it cannot be said.
+    fn meant(&self, agent: &mut Agent, applied: &Applied, demands: Vec<Demand>) -> Option<Meant> {
+        let (print, head) = (applied.written.print, applied.head());
+        if let Some(meant) =
+            agent.meant.as_ref().filter(|meant| (meant.print, &meant.demands) == (print, &demands))
+        {
+            return Some(meant.clone());
+        }
+        let saved = agent.control_of(applied)?;
+        let mut meant =
+            Meant { print, demands, agreed: Arc::clone(&saved), here: Arc::clone(&saved), told: Vec::new() };
+        if !head.lowered.is_empty() || !meant.demands.is_empty() {
+            let mut decider = self.decider(&saved, &[])?;
+            obey(&mut decider, head, &saved, &[], saved.at);
+            meant.told = decider.events().iter().map(|event| Told::of(event)).collect();
+            meant.agreed = Arc::new(decider.saved(saved.at));
+            meant.demands.iter().for_each(|demand| decider.obey(demand, saved.at));
+            meant.here = Arc::new(decider.saved(saved.at));
+        }
+        agent.meant = Some(meant.clone());
+        Some(meant)
+    }
+
     /// Has the control side become what a head says; whether nothing was lowered here meanwhile. Nothing where it cannot.
-    fn align(
-        &self,
-        fleet: &Membership,
-        agent: &mut Agent,
-        applied: &Applied,
-        saved: &SavedControl,
-    ) -> Option<bool> {
+    fn align(&self, fleet: &Membership, agent: &mut Agent, applied: &Applied) -> Option<bool> {
         let (now, head) = (self.serving.clock.now(), applied.head());
         let demands = fleet.demands.lock().clone();
+        let meant = self.meant(agent, applied, demands)?;
         let settles = agent.member.born().plus(Duration::from_millis(head.timing.settle));
         let is_known = |version: SavedVersion| {
             let known = agent.versions.get(&version.version);
             known.is_some_and(|known| known.identity == version.identity)
         };
         let unready = |attempt: &SavedAttempt| now < settles || !is_known(attempt.version);
-        let live_is_known = is_known(saved.live);
-        let unexposed: Vec<u32> = saved
+        let live_is_known = is_known(meant.here.live);
+        let unexposed: Vec<u32> = meant
+            .here
             .attempts
             .iter()
             .filter(|attempt| !live_is_known || unready(attempt))
             .map(|attempt| attempt.number)
             .collect();
         let before = agent.aligned.as_ref().filter(|aligned| aligned.print == applied.written.print);
-        let shift = before.map_or_else(|| Shift::onto(saved.at, now), |aligned| aligned.shift);
+        let shift = before.map_or_else(|| Shift::onto(meant.here.at, now), |aligned| aligned.shift);
         let aligned = Aligned {
             print: applied.written.print,
             shift,
             withheld: unexposed.clone(),
-            demands: demands.len(),
+            demands: meant.demands.len(),
             live_is_known,
         };
         if before == Some(&aligned) {
@@ -538,16 +562,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if is_new && !agent.own.contains(&head.nonce) {
             told.extend(events_of(head));
         }
-        let mut effective = saved.clone();
-        if !head.lowered.is_empty() || !demands.is_empty() {
-            let mut decider = self.decider(saved, &[])?;
-            obey(&mut decider, head, saved, &[], saved.at);
-            if is_new {
-                told.extend(decider.events().iter().map(|event| Told::of(event)));
-            }
-            obey(&mut decider, head, saved, &demands, saved.at);
-            effective = decider.saved(saved.at);
+        if is_new {
+            told.extend(meant.told.iter().cloned());
         }
+        let mut effective = SavedControl::clone(&meant.here);
         unexposed.iter().for_each(|number| withheld(&mut effective, *number));
         if !live_is_known {
             // It watches a live that is not here.
@@ -570,7 +588,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             tell: live_is_known,
         };
         let stands = self.change(|control| {
-            let stands = *fleet.demands.lock() == demands;
+            let stands = *fleet.demands.lock() == meant.demands;
             if stands {
                 control.align(agreed, self.desk(now));
             }

@@ -744,6 +744,40 @@ fn a_new_live_that_does_harm_is_taken_back_in_all() {
     }
 }
 
+/// Bug: once a guard had taken a live back, every process that began needed the version that did harm: it was loaded and warmed, and where that
+/// could not be done any more no process could start. Cause: what is lowered stood beside what is agreed on, which a start went by, and
+/// nobody made it a part of that. Fix: a start goes by both, and whoever judges makes one of the two.
+#[test]
+fn what_a_guard_has_taken_back_is_needed_by_nobody_who_begins() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "bad")
+        .guard(guard::error_rate().at_most(0.05))
+        .bake(Bake::new(Duration::from_secs(3_600)));
+    rollout.promote().unwrap();
+    world.steps(3, 1);
+    let head = |world: &World| -> serde_json::Value {
+        let key = Key::new("switchback/h/late/head").unwrap();
+        let Read::Value { bytes, .. } = world.store.get(&key, None).unwrap() else { panic!("no head") };
+        let text = String::from_utf8(bytes).unwrap();
+        serde_json::from_str(text.split_once('\n').unwrap().1).unwrap()
+    };
+    while head(&world)["lowered"][0].is_null() {
+        world.step(5);
+        assert!(world.clock.now() < Timestamp::from_unix_seconds(1_800_000_120), "{}", world.told());
+    }
+    let without = |builder: Builder<f64, f64>| {
+        builder.source(|name: &str| if name == "bad" { Err("removed".into()) } else { Ok(version(name)) })
+    };
+    world.join_as(without);
+    assert_eq!(world.lives()[2], "v1");
+    world.steps(30, 1);
+    assert_eq!(world.lives(), ["v1", "v1", "v1"], "{}", world.told());
+    let head = head(&world);
+    assert_eq!((&head["core"]["live"]["version"], &head["lowered"]), (&"v1".into(), &serde_json::json!([])));
+    assert!(world.members.iter().all(|member| member.fleet().unwrap().not_ready.is_empty()));
+}
+
 #[test]
 fn what_a_fleet_cannot_agree_on_is_refused_where_it_is_said() {
     let mut world = World::new(1);
