@@ -91,6 +91,22 @@ impl Control {
         self.revert_misfit(desk);
     }
 
+    /// Passes over what has failed outright here for a while, and has those tried again that were passed over for as long. For a process that
+    /// takes nothing off by itself: what one has seen may be its own fault, and guards judge what all have counted.
+    pub(crate) fn pass_over_tripped(&mut self, desk: Desk<'_>) {
+        let (failures, until) = (self.settings.exposure.trip_after, desk.now.plus(OPEN));
+        self.close_circuits(desk);
+        let closed = self.attempts.iter().filter(|attempt| attempt.circuit.open_until.is_none());
+        let tripped: Vec<u32> =
+            closed.map(|attempt| attempt.number).filter(|number| self.has_tripped(*number)).collect();
+        for number in tripped {
+            let Some(attempt) = self.attempt_mut(number) else { continue };
+            attempt.circuit.open_until = Some(until);
+            let version = attempt.version;
+            self.publish(desk, vec![EventKind::Tripped { version, failures }]);
+        }
+    }
+
     /// Takes live back where it has answered nobody, since its pipeline does not fit its own model: whoever promoted it by hand
     /// had nothing watch it. One request that fits shows that the fault may be the requests', so then a person decides.
     fn revert_misfit(&mut self, desk: Desk<'_>) {

@@ -150,6 +150,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if self.is_in_fleet() {
                 // What all have seen is judged, by whoever judges. What does not come back is seen where it was asked.
                 let from = control.announcer.next();
+                control.pass_over_tripped(self.desk(now));
                 control.lower_overdue(self.desk(now));
                 self.note_demands(control, from);
                 return (Vec::new(), Vec::new());

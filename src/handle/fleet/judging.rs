@@ -134,6 +134,18 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                     first.name
                 ));
             }
+            let of = head.core.candidates.iter().find(|one| one.version.identity == identity);
+            let passes_over =
+                |row: &&&Row<FleetCounts>| of.is_some_and(|one| row.tripped.contains(&one.attempt));
+            let mut passing_over = here.iter().filter(passes_over);
+            if let Some(first) = passing_over.next() {
+                return Some(format!(
+                    "{} of {} processes pass it over for a while, such as {}: it failed there on many requests in a row",
+                    1 + passing_over.count(),
+                    here.len(),
+                    first.name
+                ));
+            }
             (keyed > 0).then(|| {
                 format!(
                     "{keyed} of {} processes answer requests with keys, and a key that comes to several of them would count \

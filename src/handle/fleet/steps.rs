@@ -19,6 +19,7 @@ use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
 use crate::control::adopt::{AfterCrash, Start};
 use crate::control::align::Agreed;
+use crate::control::attempt::Attempt;
 use crate::control::control::Control;
 use crate::control::decider::{Decider, Demand, Demanded, figures_of_live, is_agreed, withheld};
 use crate::control::desk::Desk;
@@ -310,7 +311,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 .filter(|attempt| attempt.state.sample.buckets() > 0)
                 .map(|attempt| attempt.number)
                 .collect();
-            let tripped = control.attempts.iter().filter(|attempt| attempt.circuit.tripped);
+            let is_passed_over =
+                |attempt: &&Attempt| attempt.circuit.tripped || attempt.circuit.open_until.is_some();
+            let tripped = control.attempts.iter().filter(is_passed_over);
             let tripped: Vec<u32> = tripped.map(|attempt| attempt.number).collect();
             let outbox = control.seat.as_mut().map(|seat| std::mem::take(&mut seat.outbox));
             (outbox.unwrap_or_default(), control.keyed, exposed, tripped)

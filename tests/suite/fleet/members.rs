@@ -778,6 +778,47 @@ fn what_a_guard_has_taken_back_is_needed_by_nobody_who_begins() {
     assert!(world.members.iter().all(|member| member.fleet().unwrap().not_ready.is_empty()));
 }
 
+/// Bug: a candidate whose own dependency was out for some seconds was passed over in each process that had seen it for as long as it was on
+/// trial, so that nobody counted anything of it and its rollout stood for ever without a word. Cause: what closes a circuit, and tells of one,
+/// was left to what takes a candidate off, which a member of a fleet does not do by itself. Fix: a member opens it for a while, tells it, and
+/// says so in its row, which stands in the way of every step meanwhile.
+#[test]
+fn a_candidate_that_failed_for_a_moment_is_tried_again_in_a_fleet() {
+    let mut world = World::new(1);
+    let is_out = Arc::new(AtomicBool::new(false));
+    let source = |is_out: &Arc<AtomicBool>| {
+        let is_out = Arc::clone(is_out);
+        closure("v2@1", move |_: &f64| {
+            if is_out.load(Ordering::Relaxed) { Err(ModelError::engine("out of reach")) } else { Ok(0.75) }
+        })
+    };
+    let own = Arc::clone(&is_out);
+    world.join_as(|builder| {
+        builder.source(move |_: &str| Ok(Box::new(source(&own)) as Box<dyn Model<f64, f64>>))
+    });
+    world.steps(40, 0);
+    let rollout = world.members[1].stage("v2", source(&is_out)).unwrap();
+    let step = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(10));
+    let plan = Plan::new([step]).unwrap().cycle(Duration::from_secs(600)).bake(Bake::new(Duration::ZERO));
+    rollout.guard(guard::error_rate().at_most(0.5)).run(plan).unwrap();
+    world.steps(20, 2);
+    is_out.store(true, Ordering::Relaxed);
+    (0..20).for_each(|_| drop(world.members[1].predict(&0.5)));
+    is_out.store(false, Ordering::Relaxed);
+    world.steps(12, 2);
+    let of = |world: &World, place: usize| world.members[place].rollout("v2").unwrap().status().unwrap();
+    assert_eq!([of(&world, 0).withheld, of(&world, 1).withheld], [false, true], "{}", world.told());
+    let note = of(&world, 0).evidence[0].note.clone().unwrap_or_default();
+    assert!(note.contains("1 of 2 processes pass it over"), "{note:?}");
+    world.steps(30, 2);
+    assert_eq!([of(&world, 0).withheld, of(&world, 1).withheld], [false, false]);
+    let answers = (0..40).filter(|_| *world.members[1].predict(&0.5).unwrap().output() == 0.75).count();
+    assert!(answers > 5, "{answers}");
+    let told =
+        |name: &str| world.members[1].events().iter().filter(|event| event.kind.name() == name).count();
+    assert_eq!((told("tripped"), told("circuit_closed")), (1, 1), "{}", world.told());
+}
+
 #[test]
 fn what_a_fleet_cannot_agree_on_is_refused_where_it_is_said() {
     let mut world = World::new(1);
