@@ -78,6 +78,13 @@ impl Asking {
     }
 }
 
+/// The versions that a state names. Under one name it is the first of them that is meant.
+fn named(saved: &SavedControl) -> Vec<SavedVersion> {
+    let retained = saved.retained.iter().map(|kept| kept.version);
+    let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
+    std::iter::once(saved.live).chain(on_trial).chain(retained).collect()
+}
+
 /// A version that was opened, where it is the one that was agreed on.
 fn as_agreed<I: ?Sized + 'static, O: 'static>(
     wanted: SavedVersion,
@@ -400,6 +407,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         while self.ask(fleet, agent, &mut asking) {}
     }
 
+    /// The versions that are to be there, as far as that can be said: what was taken off is wanted no more, whatever the rest of the head says.
+    fn wanted(&self, fleet: &Membership, agent: &mut Agent) -> Option<Vec<SavedVersion>> {
+        let applied = agent.head().cloned()?;
+        let demands = fleet.demands.lock().clone();
+        Some(named(&self.meant(agent, &applied, demands)?.agreed))
+    }
+
     /// Takes over versions that were opened aside; whether there were any.
     fn take_opened(&self, fleet: &Membership, agent: &mut Agent) -> bool {
         let mut any = false;
@@ -407,6 +421,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             any = true;
             agent.opening.retain(|opening| *opening != wanted);
             match opened {
+                // Other bytes may be meant by this name since.
+                Ok(version) if self.wanted(fleet, agent).is_some_and(|named| !named.contains(&wanted)) => {
+                    self.control.lock().retired.push(version);
+                }
                 Ok(version) => {
                     agent.failed.retain(|(failed, ..)| *failed != wanted);
                     agent.versions.insert(version.id, version);
@@ -434,13 +452,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         agent: &mut Agent,
         mut open: impl FnMut(SavedVersion),
     ) {
-        let Some(applied) = agent.head().cloned() else { return };
-        let demands = fleet.demands.lock().clone();
-        // What was taken off is wanted no more, whatever the rest of the head says.
-        let Some(saved) = self.meant(agent, &applied, demands).map(|meant| meant.agreed) else { return };
-        let retained = saved.retained.iter().map(|kept| kept.version);
-        let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
-        let wanted: Vec<SavedVersion> = std::iter::once(saved.live).chain(on_trial).chain(retained).collect();
+        let Some(wanted) = self.wanted(fleet, agent) else { return };
         agent.failed.retain(|(version, ..)| wanted.contains(version));
         // What nobody has agreed on any more, and nothing here uses, is let go of.
         let in_use = self.control.lock().loaded();
@@ -574,7 +586,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             // It watches a live that is not here.
             effective.attempts.retain(|attempt| attempt.state.phase != Phase::Baking);
         }
-        let loaded = agent.versions.clone();
+        let names = named(&effective);
+        let is_meant = |version: &Arc<dyn AnyVersion>| {
+            let named = names.iter().find(|named| named.version == version.id);
+            named.is_some_and(|named| named.identity == version.identity)
+        };
+        // Other bytes may go by the same name here still: they are none of what was agreed on.
+        let mut loaded = agent.versions.clone();
+        loaded.retain(|_, version| is_meant(version));
         let start = Start {
             setting: self.setting(),
             after_crash: AfterCrash::default(),
