@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::counts::written;
 use super::error::FormatError;
 use super::hex::Hex;
 use crate::base::clock::Timestamp;
@@ -24,6 +25,15 @@ impl fmt::Display for Place {
         write!(f, "{}.{}", self.term, self.seq)
     }
 }
+
+/// What happened with a head, for members to tell.
+pub(crate) const EVENTS: &str = "events";
+
+/// What happened with those before it, for members that have not seen each.
+const EARLIER: &str = "earlier";
+
+/// Bytes of that.
+const EARLIER_MAX: usize = 16 << 10;
 
 /// The agreed state of one handle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -250,9 +260,21 @@ impl Head {
         meant && !self.is_lowered(attempt)
     }
 
-    /// What is to be agreed next, as a copy that names this one.
+    /// What is to be agreed next, as a copy that names this one. What happened with this one did not happen with that.
     pub(crate) fn next(&self, print: Hex, nonce: Hex, by: &str, why: &str, at: Timestamp) -> Self {
+        let mut more = self.more.clone();
+        if let Some(Value::Array(events)) = more.remove(EVENTS)
+            && !events.is_empty()
+        {
+            let mut earlier = self.earlier();
+            earlier.push((self.place.seq, events));
+            while written(&earlier) > EARLIER_MAX {
+                earlier.remove(0);
+            }
+            more.insert(EARLIER.to_owned(), serde_json::json!(earlier));
+        }
         Self {
+            more,
             place: Place { seq: self.place.seq.saturating_add(1), ..self.place },
             nonce,
             ancestors: self.ancestors.after(self.place.seq, print),
@@ -261,6 +283,23 @@ impl Head {
             asked_at: at,
             ..self.clone()
         }
+    }
+
+    fn earlier(&self) -> Vec<(u64, Vec<Value>)> {
+        self.more
+            .get(EARLIER)
+            .and_then(|earlier| serde_json::from_value(earlier.clone()).ok())
+            .unwrap_or_default()
+    }
+
+    /// What happened with the heads that a member has not seen which has made true the one of this place, as far as that is told, and with
+    /// this one.
+    pub(crate) fn events_since(&self, seen: Place) -> Vec<Value> {
+        let unseen = |seq: u64| seen.term == self.place.term && seq > seen.seq;
+        let earlier =
+            self.earlier().into_iter().filter(|(seq, _)| unseen(*seq)).flat_map(|(_, events)| events);
+        let own = self.more.get(EVENTS).and_then(Value::as_array);
+        earlier.chain(own.into_iter().flatten().cloned()).collect()
     }
 
     /// Notes when candidates came to where they are, of those that are elsewhere than in the head before, of which this is a copy

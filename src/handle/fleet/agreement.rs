@@ -16,7 +16,9 @@ use crate::control::outside::settings;
 use crate::control::saved::{SavedAttempt, SavedControl, SavedVersion};
 use crate::control::settings::Quarantine;
 use crate::fleet::format::counts::written;
-use crate::fleet::format::head::{Candidate, Core, Head, Lowering, Phase as FleetPhase, Version};
+use crate::fleet::format::head::{
+    Candidate, Core, EVENTS, Head, Lowering, Phase as FleetPhase, Place, Version,
+};
 use crate::fleet::format::value::Value;
 use crate::fleet::protocol::call::Reply;
 use crate::model::identity::Identity;
@@ -38,7 +40,6 @@ impl Told {
 
 /// How much time somebody has judged in until a head was agreed on, which is the time that plans count.
 const ACTIVE: &str = "active_ms";
-const EVENTS: &str = "events";
 const COURSE: &str = "course";
 const QUARANTINE: &str = "quarantine_ms";
 
@@ -176,6 +177,11 @@ pub(crate) fn quarantine_of(head: &Head) -> Option<Duration> {
 pub(crate) fn events_of(head: &Head) -> Vec<Told> {
     let told = head.more.get(EVENTS).and_then(Json::as_array);
     told.into_iter().flatten().filter_map(|told| serde_json::from_value(told.clone()).ok()).collect()
+}
+
+/// The same with what happened since the head of this place was agreed on.
+pub(super) fn events_since(head: &Head, seen: Place) -> Vec<Told> {
+    head.events_since(seen).into_iter().filter_map(|told| serde_json::from_value(told).ok()).collect()
 }
 
 /// What time it is for plans, once somebody has judged for so long in all: `at` is what the head itself says, and no later moment.

@@ -51,7 +51,6 @@ impl FleetJudge<'_> {
         let mut decider = (self.decide)(&saved)?;
         let now = fleet_time(head, saved.at, before.active_ms);
         obey(&mut decider, head, &saved, &[], now);
-        drop(decider.events());
         if let Some(course) = course_of(&before.more) {
             decider.resume(course, entered(head));
         }

@@ -18,8 +18,8 @@ use crate::base::chance::SplitMix64;
 use crate::base::clock::{Clock, Shift, Timestamp};
 use crate::base::guarded::guarded;
 use crate::base::ordered::OrderedMap;
-use crate::control::decider::{Decider, Demand};
-use crate::control::event::EventKind;
+use crate::control::decider::Demand;
+use crate::control::event::{Event, EventKind};
 use crate::control::saved::{SavedControl, SavedVersion};
 use crate::fleet::format::ends::TrialEnds;
 use crate::fleet::format::envelope::{Kind, Sealer, print};
@@ -46,8 +46,8 @@ pub(crate) const LIBRARY: u32 = 1;
 /// How often what is agreed on may be overtaken by others before a change is given up until the next step.
 pub(crate) const TRIES: usize = 16;
 
-/// Heads of its own that a member remembers until it has made them true, which it does at once.
-const OWN_MAX: usize = 8;
+/// Events that a member remembers, since a head may tell them that it has told already.
+const TOLD_MAX: usize = 64;
 
 /// How long the thread rests between two looks at what is due.
 pub(super) const REST: Duration = Duration::from_millis(50);
@@ -106,8 +106,8 @@ pub(crate) struct Agent {
     pub(super) opening: Vec<SavedVersion>,
     /// Versions that could not be opened, why, and when they are tried again.
     pub(super) failed: Vec<(SavedVersion, String, Timestamp)>,
-    /// Heads of which it was told here what happened.
-    pub(super) own: Vec<Hex>,
+    /// What was told here already, and a head that is made true later may tell as well.
+    pub(super) told_here: Vec<Told>,
     pub(super) bench: RefCell<Option<Bench>>,
     /// What the one that judges has to tell, in this process.
     pub(super) told: RefCell<Vec<EventKind>>,
@@ -142,6 +142,7 @@ pub(super) struct Meant {
 #[derive(Clone, PartialEq)]
 pub(super) struct Aligned {
     pub(super) print: Hex,
+    pub(super) place: Place,
     /// From the time of plans to that of this process.
     pub(super) shift: Shift,
     /// Candidates that are exposed nowhere here yet, since the process has just begun or they are not loaded.
@@ -188,11 +189,15 @@ impl Agent {
         Some(saved)
     }
 
-    /// What happened with a head has been told here already.
-    pub(super) fn told_here(&mut self, nonce: Hex) {
-        self.own.push(nonce);
-        let beyond = self.own.len().saturating_sub(OWN_MAX);
-        self.own.drain(..beyond);
+    /// This has been told here, whichever head tells it as well.
+    pub(super) fn told_here(&mut self, told: impl IntoIterator<Item = Told>) {
+        for told in told {
+            if !self.told_here.contains(&told) {
+                self.told_here.push(told);
+            }
+        }
+        let beyond = self.told_here.len().saturating_sub(TOLD_MAX);
+        self.told_here.drain(..beyond);
     }
 
     pub(super) fn head(&self) -> Option<&Applied> {
@@ -243,15 +248,14 @@ impl Agent {
         next: Head,
         raises: bool,
         clock: &Clock,
-    ) -> Result<Hex, NotAgreed> {
-        let nonce = next.nonce;
+    ) -> Result<(), NotAgreed> {
         let written = if raises { Written::after(next, &over.head().core) } else { Written::new(next) };
         let written = Arc::new(written.map_err(|error| NotAgreed::No(error.to_string()))?);
         let (sent, layout) = (clock.now(), self.layout.clone());
         match replace(&mut |act| self.perform(act), &layout, over, Arc::clone(&written), raises) {
             Replaced::Done(own) => {
                 self.member.following.hear_own(sent, &own, clock.now());
-                Ok(nonce)
+                Ok(())
             }
             Replaced::Lost => Err(NotAgreed::No(String::from(
                 "another process has decided something in the same moment: look at it, and say it again",
@@ -259,7 +263,7 @@ impl Agent {
             Replaced::Unknown => {
                 let there = self.read_head(clock).map_err(NotAgreed::Unknown)?;
                 if has_landed(&written, &there.written) {
-                    Ok(nonce)
+                    Ok(())
                 } else {
                     Err(NotAgreed::Unknown(String::from("the store did not say whether it took it")))
                 }
@@ -302,7 +306,7 @@ impl Joined {
             untold: Vec::new(),
             opening: Vec::new(),
             failed: Vec::new(),
-            own: Vec::new(),
+            told_here: Vec::new(),
             bench: RefCell::default(),
             told: RefCell::default(),
             shown: Hex(0),
@@ -492,11 +496,11 @@ impl Agent {
         &mut self,
         over: &Applied,
         saved: &SavedControl,
-        decider: &mut Decider,
+        events: &[Arc<Event>],
         active_ms: u64,
         now: Timestamp,
     ) -> Head {
         let (nonce, own) = (Hex(self.chance.bits()), self.member.name().to_string());
-        next_head(over, nonce, &own, saved, &decider.events(), active_ms, now)
+        next_head(over, nonce, &own, saved, events, active_ms, now)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::agreement::{
-    Told, beside, control_json, core_of, course_of, entered, events_of, fleet_time, obey, set_quarantine,
+    Told, beside, control_json, core_of, course_of, entered, events_since, fleet_time, obey, set_quarantine,
     told_identity,
 };
 use super::counts::FleetCounts;
@@ -178,17 +178,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let now = fleet_time(head, saved.at, active_ms);
         let brought: Vec<Arc<dyn AnyVersion>> = agent.versions.values().cloned().collect();
         let mut decider = self.decider(&saved, &brought).ok_or("the decision cannot be made here")?;
-        obey(&mut decider, head, &saved, &fleet.demands.lock(), now);
-        drop(decider.events());
+        obey(&mut decider, head, &saved, &[], now);
+        let mut events = decider.events();
+        fleet.demands.lock().iter().for_each(|demand| decider.obey(demand, now));
+        let demanded = decider.events();
         let before = decider.saved(now);
         let result = decider.change(now, decide);
         let saved = decider.saved(now);
         if is_agreed(&before, &saved) {
             return Ok(result);
         }
-        let next = agent.next(&over, &saved, &mut decider, active_ms, clock.now());
+        events.extend(demanded.iter().cloned().chain(decider.events()));
+        let next = agent.next(&over, &saved, &events, active_ms, clock.now());
         match agent.put(&over, next, true, clock) {
-            Ok(_) => {
+            Ok(()) => {
+                agent.told_here(demanded.iter().map(|event| Told::of(event)));
                 self.make_true(fleet, agent);
                 Ok(result)
             }
@@ -240,16 +244,22 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let now = fleet_time(head, saved.at, active_ms);
             let Some(mut decider) = self.decider(&saved, &[]) else { return };
             obey(&mut decider, head, &saved, &[], now);
-            drop(decider.events());
+            let mut events = decider.events();
             let before = decider.saved(now);
             demands.iter().for_each(|demand| decider.obey(demand, now));
             let after = decider.saved(now);
             // Otherwise somebody else has done it.
             if !is_agreed(&before, &after) {
-                let next = agent.next(&over, &after, &mut decider, active_ms, clock.now());
+                let demanded = decider.events();
+                events.extend(demanded.iter().cloned());
+                let next = agent.next(&over, &after, &events, active_ms, clock.now());
                 match agent.put(&over, next, false, clock) {
-                    Ok(nonce) => agent.told_here(nonce),
-                    Err(_) => continue,
+                    Ok(()) => agent.told_here(demanded.iter().map(|event| Told::of(event))),
+                    Err(NotAgreed::No(_)) => continue,
+                    Err(NotAgreed::Unknown(_)) => {
+                        agent.told_here(demanded.iter().map(|event| Told::of(event)));
+                        continue;
+                    }
                 }
             }
             fleet.demands.lock().retain(|demand| !demands.contains(demand));
@@ -564,6 +574,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let shift = before.map_or_else(|| Shift::onto(meant.here.at, now), |aligned| aligned.shift);
         let aligned = Aligned {
             print: applied.written.print,
+            place: head.place,
             shift,
             withheld: unexposed.clone(),
             demands: meant.demands.len(),
@@ -572,14 +583,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if before == Some(&aligned) {
             return Some(true);
         }
-        let is_new = before.is_none();
         let mut told = agent.untold.clone();
-        if is_new && !agent.own.contains(&head.nonce) {
-            told.extend(events_of(head));
+        let (is_new, is_first) = (before.is_none(), agent.aligned.is_none());
+        let mut told_here = agent.told_here.clone();
+        // What happened before this process was there it has not seen.
+        let seen = agent.aligned.as_ref().filter(|_| is_new).map(|aligned| aligned.place);
+        for happened in seen.map_or_else(Vec::new, |seen| events_since(head, seen)) {
+            match told_here.iter().position(|told| *told == happened) {
+                Some(place) => drop(told_here.remove(place)),
+                None => told.push(happened),
+            }
         }
-        if is_new {
-            told.extend(meant.told.iter().cloned());
-        }
+        // A later head tells it once more, as what has happened.
+        let lowered = meant.told.iter().filter(|lowered| is_new && !told_here.contains(lowered));
+        let lowered: Vec<Told> = lowered.cloned().collect();
+        told.extend(lowered.iter().filter(|_| !is_first).cloned());
         let mut effective = SavedControl::clone(&meant.here);
         unexposed.iter().for_each(|number| withheld(&mut effective, *number));
         if !live_is_known {
@@ -619,6 +637,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if stands {
             // What happened is told once it is true here.
             agent.untold = if live_is_known { Vec::new() } else { told };
+            agent.told_here = told_here;
+            agent.told_here(lowered);
             agent.aligned = Some(aligned);
         }
         Some(stands)

@@ -168,7 +168,6 @@ impl Reach {
             .map_err(|refused| unreadable(self.layout.head(), &format!("{refused:?}")))?;
         let now = fleet_time(head, saved.at, active_ms);
         obey(&mut decider, head, &saved, &[], now);
-        drop(decider.events());
         let saved = decider.saved(now);
         Ok(Agreed { over, at, saved, decider, now, active_ms })
     }
