@@ -142,8 +142,9 @@ impl Lower {
             {
                 self.wanted.clear();
             }
-            // Somebody else was first, or nobody knows: what is there is what counts, and comes first.
-            (At::Putting(..), Reply::Failed(StoreOutcome::Conflict | StoreOutcome::Unknown)) => {}
+            // Somebody else was first: what is there is what counts, and comes first.
+            (At::Putting(..), Reply::Failed(StoreOutcome::Conflict)) => {}
+            // Nor is it tried at once where nobody knows: a store that does not answer would keep all others of this member waiting.
             (At::Putting(..), _) => self.later(following, now),
             (at, _) => self.at = at,
         }

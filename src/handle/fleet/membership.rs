@@ -120,6 +120,8 @@ pub(crate) struct Agent {
     pub(super) state: FleetState,
     pub(super) copies: (u64, u64),
     pub(super) courier: Courier,
+    /// What the store has not taken of what is demanded here, and when it is asked again.
+    pub(super) pressed: (Vec<Demand>, Timestamp),
     /// Until when there is nothing to do, unless something comes in: see [`Agent::due_again`].
     pub(super) rests_until: Timestamp,
 }
@@ -155,6 +157,8 @@ pub(super) struct Aligned {
 
 /// Why nothing was agreed on.
 pub(super) enum NotAgreed {
+    /// Somebody else was first.
+    Overtaken(String),
     /// It is not known whether it was: whoever looks will see.
     Unknown(String),
     /// Nothing has changed.
@@ -257,7 +261,7 @@ impl Agent {
                 self.member.following.hear_own(sent, &own, clock.now());
                 Ok(())
             }
-            Replaced::Lost => Err(NotAgreed::No(String::from(
+            Replaced::Lost => Err(NotAgreed::Overtaken(String::from(
                 "another process has decided something in the same moment: look at it, and say it again",
             ))),
             Replaced::Unknown => {
@@ -317,6 +321,7 @@ impl Joined {
             state: FleetState::Joining,
             copies: (0, 0),
             courier: Courier::default(),
+            pressed: Default::default(),
             rests_until: Timestamp::default(),
         };
         let saved = agent.found(clock)?;
@@ -419,6 +424,12 @@ impl Membership {
 }
 
 impl Agent {
+    /// Whether any of what is demanded is to be put to the others now.
+    pub(super) fn presses(&self, demands: &[Demand], now: Timestamp) -> bool {
+        let (refused, again) = &self.pressed;
+        !demands.is_empty() && (demands != refused.as_slice() || now >= *again)
+    }
+
     /// When the next step has something to do, unless a demand or a version comes in before. What was counted is told shortly before
     /// the lease ends: beyond it, it would be evidence of a time without one.
     pub(super) fn due_again(&self, now: Timestamp) -> Timestamp {

@@ -196,7 +196,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 self.make_true(fleet, agent);
                 Ok(result)
             }
-            Err(NotAgreed::No(reason)) => Err(reason),
+            Err(NotAgreed::No(reason) | NotAgreed::Overtaken(reason)) => Err(reason),
             Err(NotAgreed::Unknown(reason)) => {
                 Err(format!("{reason}; it may be true in a moment: look before it is said again"))
             }
@@ -229,6 +229,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
+    /// Puts what is demanded to the others, where it is due: what the store did not take is put once in the time between two looks at the head.
+    fn press_what_is_due(&self, fleet: &Membership, agent: &mut Agent) {
+        if agent.presses(&fleet.demands.lock(), self.serving.clock.now()) {
+            self.press(fleet, agent);
+        }
+    }
+
     /// Puts what is demanded to the others, over whatever they have agreed on.
     fn press(&self, fleet: &Membership, agent: &mut Agent) {
         let clock = &self.serving.clock;
@@ -237,7 +244,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if demands.is_empty() {
                 return;
             }
-            let Ok(over) = agent.read_head(clock) else { return };
+            let Ok(over) = agent.read_head(clock) else { break };
             let head = over.head();
             let Some(saved) = agent.control_of(&over) else { return };
             let active_ms = agent.active_ms(head);
@@ -255,10 +262,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 let next = agent.next(&over, &after, &events, active_ms, clock.now());
                 match agent.put(&over, next, false, clock) {
                     Ok(()) => agent.told_here(demanded.iter().map(|event| Told::of(event))),
-                    Err(NotAgreed::No(_)) => continue,
+                    Err(NotAgreed::Overtaken(_)) => continue,
+                    // Asked again at once it would keep whoever waits for it, and all that this process asks besides.
+                    Err(NotAgreed::No(_)) => break,
                     Err(NotAgreed::Unknown(_)) => {
                         agent.told_here(demanded.iter().map(|event| Told::of(event)));
-                        continue;
+                        break;
                     }
                 }
             }
@@ -266,6 +275,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.make_true(fleet, agent);
             return;
         }
+        let poll = Duration::from_millis(agent.member.following.timing().poll);
+        agent.pressed = (fleet.demands.lock().clone(), clock.now().plus(poll));
     }
 
     /// What is due now, by whoever ticks.
@@ -281,7 +292,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn step(&self, fleet: &Membership, open: impl FnMut(SavedVersion)) {
         let agent = &mut *fleet.agent.lock();
         self.tell_counts(agent);
-        self.press(fleet, agent);
+        self.press_what_is_due(fleet, agent);
         let poll = Duration::from_millis(agent.member.following.timing().poll);
         // Whoever steps it by hand may do so once in a second, and a turn of each lane is all that it gets.
         let is_driven = !fleet.by_hand.load(Ordering::Relaxed);
@@ -293,7 +304,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if !goes_on {
                 break;
             }
-            self.press(fleet, agent);
+            self.press_what_is_due(fleet, agent);
         }
         self.open_what_is_missing(fleet, agent, open);
         // What was opened at once.
@@ -311,9 +322,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Whether a step would find nothing to do. Looked at before each, since a step takes the control lock, and memory.
     fn rests(&self, fleet: &Membership) -> bool {
         let now = self.serving.clock.now();
-        let comes_in = !fleet.opened.1.is_empty() || !fleet.demands.lock().is_empty();
-        // Not under the lock of demands, which whoever has the agent takes.
-        !comes_in && now < fleet.agent.lock().rests_until
+        // In this order: whoever has the agent takes the lock of demands.
+        let agent = fleet.agent.lock();
+        let comes_in = !fleet.opened.1.is_empty() || agent.presses(&fleet.demands.lock(), now);
+        !comes_in && now < agent.rests_until
     }
 
     /// Hands what was counted to the row.

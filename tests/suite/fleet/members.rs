@@ -433,6 +433,8 @@ struct Watched {
     watch: Mutex<Option<Watch>>,
     /// So many puts of rows are refused.
     refuses: AtomicU64,
+    /// Whether puts of heads are not answered: how many there were, on this clock.
+    unanswered: Mutex<Option<(Clock, usize)>>,
 }
 
 type Watch = Box<dyn FnMut(&str) + Send>;
@@ -442,7 +444,12 @@ type Within = Box<dyn FnMut(usize, &str) + Send>;
 
 impl Watched {
     fn new(store: &Arc<InMemory>) -> Self {
-        Self { store: Arc::clone(store), watch: Mutex::default(), refuses: AtomicU64::default() }
+        Self {
+            store: Arc::clone(store),
+            watch: Mutex::default(),
+            refuses: AtomicU64::default(),
+            unanswered: Mutex::default(),
+        }
     }
 
     /// Takes the watch out of its place, since what it does may ask the store.
@@ -467,6 +474,13 @@ impl Store for Watched {
             && self.refuses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
         {
             return Err(StoreError::unreachable("one put of a key in a second"));
+        }
+        if let Some((clock, puts)) = &mut *self.unanswered.lock().unwrap()
+            && key.as_str().ends_with("/head")
+        {
+            *puts += 1;
+            clock.advance(Duration::from_secs(5));
+            return Err(StoreError::unknown("no answer"));
         }
         self.store.put(key, value, over)
     }
@@ -598,6 +612,46 @@ fn a_goodbye_has_the_time_that_letters_have_left() {
     }));
     ends.close(Duration::from_secs(8)).unwrap();
     assert_eq!(puts.load(Ordering::Relaxed), 3);
+}
+
+/// Bug: where a store answered reads and no put, whoever froze was kept for sixteen times as long as one put took, and a process that judged did
+/// nothing else any more. Cause: what lowers was put again at once where nobody knew what had come of it. Fix: it is put again a moment later,
+/// and others have their turn.
+#[test]
+fn a_put_that_is_not_answered_keeps_nobody() {
+    let mut world = World::new(0);
+    let watched = Arc::new(Watched::new(&world.store));
+    let fleet = Fleet::on(Arc::clone(&watched)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+    world.join_as(|builder| builder.fleet(fleet.seed(99)));
+    world.steps(20, 0);
+    let puts =
+        |watched: &Watched| watched.unanswered.lock().unwrap().as_mut().map(|(_, puts)| std::mem::take(puts));
+    *watched.unanswered.lock().unwrap() = Some((world.clock.clone(), 0));
+    world.members[0].freeze("an incident");
+    assert_eq!(puts(&watched), Some(1));
+    world.step(1);
+    assert!(puts(&watched) <= Some(1));
+    *watched.unanswered.lock().unwrap() = None;
+    world.steps(2, 0);
+    world.members[0].unfreeze();
+    assert_eq!(world.members[0].fleet().unwrap().pending, 0);
+    // The same of what a guard takes off.
+    staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.02)).canary(0.5).unwrap();
+    world.steps(3, 0);
+    *watched.unanswered.lock().unwrap() = Some((world.clock.clone(), 0));
+    let merged = |world: &World| world.members[0].fleet().unwrap().merged;
+    let (mut all, mut before) = (0, 0);
+    for _ in 0..100 {
+        world.step(5);
+        let made = puts(&watched).unwrap_or_default();
+        before = if all == 0 { merged(&world) } else { before };
+        all += made;
+        assert!(made <= 2, "{made} in one step");
+    }
+    assert!(all > 5 && merged(&world) > before + 5, "{all} {} {before}", merged(&world));
+    *watched.unanswered.lock().unwrap() = None;
+    world.steps(3, 0);
+    assert_eq!(world.phases("bad"), [None]);
 }
 
 /// The same of a folder: see `one_key_that_cannot_be_looked_at_hides_no_other` beside the store.
