@@ -151,13 +151,18 @@ pub(crate) fn beside(active_ms: u64, events: &[Arc<Event>], others: Vec<EventKin
     more
 }
 
-/// For how long somebody has judged, in all, given what is there in the ledger's place.
+/// For how long somebody had judged, in all, when a head was agreed on.
+pub(crate) fn active_then(head: &Head) -> u64 {
+    head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default()
+}
+
+/// For how long somebody has judged until now, given what is there in the ledger's place. Where that is gone, or was put back, it is as long as
+/// the head says: whoever judges next goes on from there.
 pub(crate) fn active_of(head: &Head, ledger: &Reply<FleetCounts>) -> u64 {
+    let then = active_then(head);
     match ledger {
-        Reply::Value { value: Value::Ledger(ledger), .. } => ledger.active_ms,
-        // Somebody has removed it: whoever judges next begins from nothing.
-        Reply::Absent => 0,
-        _ => head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default(),
+        Reply::Value { value: Value::Ledger(ledger), .. } => ledger.active_ms.max(then),
+        _ => then,
     }
 }
 
@@ -186,8 +191,7 @@ pub(super) fn events_since(head: &Head, seen: Place) -> Vec<Told> {
 
 /// What time it is for plans, once somebody has judged for so long in all: `at` is what the head itself says, and no later moment.
 pub(crate) fn fleet_time(head: &Head, at: Timestamp, active_ms: u64) -> Timestamp {
-    let then = head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default();
-    at.plus(Duration::from_millis(active_ms.saturating_sub(then)))
+    at.plus(Duration::from_millis(active_ms.saturating_sub(active_then(head))))
 }
 
 pub(crate) fn set_course(more: &mut Map<String, Json>, course: &Course) {

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::agreement::{
-    beside, control_json, control_of, core_of, course_of, entered, fleet_time, obey, set_course, told_cause,
-    told_identity,
+    active_then, beside, control_json, control_of, core_of, course_of, entered, fleet_time, obey, set_course,
+    told_cause, told_identity,
 };
 use super::counts::FleetCounts;
 use crate::base::clock::Timestamp;
@@ -101,6 +101,8 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
             *bench = self.begin(head, before);
         }
         let Some(bench) = bench else { return };
+        // A ledger that is new, or was put back, goes on from where the time of plans was.
+        next.active_ms = next.active_ms.max(active_then(head));
         let now = fleet_time(head, bench.at, next.active_ms);
         let found: Vec<Counted<FleetCounts>> = found.clone().into();
         let each = found.iter().map(|one| (one.attempt, one.era, &one.counts.evidence));

@@ -343,6 +343,21 @@ fn time_of_plans_does_not_jump_where_the_ledger_cannot_be_read() {
     assert_eq!(world.lives(), ["v2", "v2"]);
 }
 
+/// Bug: once a damaged ledger had been removed, as one is told to, no step ended for as long as the fleet had judged before. Cause: the next
+/// ledger began at no time at all, and the time since the head was none until it had caught up with what the head says. Fix: it begins at that.
+#[test]
+fn time_of_plans_goes_on_where_the_ledger_was_removed() {
+    let mut world = World::new(2);
+    world.steps(900, 0);
+    let step = Step::canary(0.2).unwrap().min_duration(Duration::from_secs(100));
+    let plan = Plan::new([step]).unwrap().cycle(Duration::from_secs(20)).bake(Bake::new(Duration::ZERO));
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.05)).run(plan).unwrap();
+    world.steps(10, 20);
+    world.remove("ledger");
+    world.steps(300, 30);
+    assert_eq!(world.lives(), ["v2", "v2"], "{:#?}", world.operator().overview());
+}
+
 #[test]
 fn an_audit_finds_what_is_damaged_missing_and_put_back() {
     let mut world = World::new(2);
