@@ -46,6 +46,7 @@ impl Control {
         let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
         self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();
         self.frozen.clone_from(&saved.frozen);
+        self.ended_freezes.clear();
         self.tries = saved.tries.clone();
         self.next_attempt = self.next_attempt.max(saved.next_attempt);
         self.salt = saved.salt.as_bytes().into();

@@ -71,6 +71,8 @@ pub(crate) struct Control {
     pub(crate) retired: Retired,
     pub(crate) records: OrderedMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
+    /// The freezes that were ended here since something was made true that others had agreed on.
+    pub(crate) ended_freezes: Vec<String>,
     pub(crate) quarantine: OrderedMap<Identity, Quarantine>,
     /// How often the process ended without a word while an identity was exposed.
     pub(crate) crashes: OrderedMap<Identity, u32>,
@@ -140,6 +142,19 @@ pub(crate) struct Control {
     pub(crate) scratch_units: Units,
 }
 
+/// Freezes that are remembered as ended: the first, which others may know of, and the last ones.
+const ENDED_MAX: usize = 8;
+
+/// Adds a freeze to those that are ended.
+pub(crate) fn end_freeze(ends: &mut Vec<String>, reason: String) {
+    if !ends.contains(&reason) {
+        ends.push(reason);
+    }
+    if ends.len() > ENDED_MAX {
+        ends.remove(1);
+    }
+}
+
 impl Control {
     pub(crate) fn new(settings: Settings, live: Arc<dyn AnyVersion>, now: Timestamp) -> Self {
         let ExposureOptions { kind, kpis, .. } = settings.exposure;
@@ -156,6 +171,7 @@ impl Control {
             retired: Retired::default(),
             records: OrderedMap::new(),
             frozen: None,
+            ended_freezes: Vec::new(),
             quarantine: OrderedMap::new(),
             crashes: OrderedMap::new(),
             pins: Vec::new(),

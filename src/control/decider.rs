@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adopt::{AfterCrash, Start};
 use super::attempt::Attempt;
-use super::control::Control;
+use super::control::{Control, end_freeze};
 use super::desk::Desk;
 use super::event::{Cause, Event, EventKind};
 use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl, SavedSetting};
@@ -48,19 +48,30 @@ pub(crate) enum Demanded {
     Lower { attempt: u32, identity: Identity, cause: Cause },
     /// Live goes back, where it is this one still.
     GoBack { from: VersionId, to: VersionId, cause: Cause },
-    /// Nothing is raised by itself, or is again.
-    Freeze(Option<String>),
+    /// Nothing is raised by itself from here on, where there is a reason, or is again. A freeze that stands goes where it is one of those
+    /// that are ended: others may have frozen for another reason since.
+    Freeze { reason: Option<String>, ends: Vec<String> },
     /// A plan stands still.
     Pause { attempt: u32, identity: Identity, reason: String },
-    /// An identity may be tried again.
-    Release(Identity),
+    /// An identity may be tried again that is quarantined for this reason.
+    Release { identity: Identity, reason: String },
 }
 
 impl Demand {
-    /// Whether nothing is left to do of an earlier demand once this one is met.
+    /// Takes over of an earlier demand what is still to be done once this one is met.
+    pub(crate) fn go_on_from(&mut self, earlier: &Self) {
+        if let (Demanded::Freeze { ends, .. }, Demanded::Freeze { ends: before, .. }) =
+            (&mut self.what, &earlier.what)
+        {
+            let own = std::mem::replace(ends, before.clone());
+            own.into_iter().for_each(|reason| end_freeze(ends, reason));
+        }
+    }
+
+    /// Whether nothing else is left to do of an earlier demand once this one is met.
     pub(crate) fn replaces(&self, earlier: &Self) -> bool {
         match (&self.what, &earlier.what) {
-            (Demanded::Freeze(_), Demanded::Freeze(_)) => true,
+            (Demanded::Freeze { .. }, Demanded::Freeze { .. }) => true,
             (
                 Demanded::Lower { attempt, identity, .. },
                 Demanded::Lower { attempt: of, identity: own, .. },
@@ -72,7 +83,7 @@ impl Demand {
             (Demanded::GoBack { from, to, .. }, Demanded::GoBack { from: of, to: back, .. }) => {
                 (from, to) == (of, back)
             }
-            (Demanded::Release(identity), Demanded::Release(of)) => identity == of,
+            (Demanded::Release { identity, .. }, Demanded::Release { identity: of, .. }) => identity == of,
             _ => false,
         }
     }
@@ -97,8 +108,10 @@ impl Control {
                 let (attempt, identity) = attempt(*version)?;
                 Some(Demanded::Pause { attempt, identity, reason: reason.clone() })
             }
-            EventKind::Frozen { reason } => Some(Demanded::Freeze(Some(reason.clone()))),
-            EventKind::Unfrozen => Some(Demanded::Freeze(None)),
+            EventKind::Frozen { reason } => {
+                Some(Demanded::Freeze { reason: Some(reason.clone()), ends: Vec::new() })
+            }
+            EventKind::Unfrozen => Some(Demanded::Freeze { reason: None, ends: self.ended_freezes.clone() }),
             _ => None,
         };
         let events = self.announcer.since(event);
@@ -252,16 +265,21 @@ impl Decider {
                     let _ = control.go_back(*to, cause.clone(), desk);
                 }
             }
-            Demanded::Freeze(reason) => {
-                if control.frozen.is_some() != reason.is_some() {
-                    control.frozen.clone_from(reason);
-                    control.begin_waiting_anew();
-                    let kind = match reason {
-                        Some(reason) => EventKind::Frozen { reason: reason.clone() },
-                        None => EventKind::Unfrozen,
-                    };
-                    control.announcer.announce(now, control.epoch, kind);
+            Demanded::Freeze { reason, ends } => {
+                let is_ended = control.frozen.as_ref().is_some_and(|standing| ends.contains(standing));
+                if is_ended {
+                    control.frozen = None;
                 }
+                let kind = match reason {
+                    Some(reason) if control.frozen.is_none() => {
+                        control.frozen = Some(reason.clone());
+                        EventKind::Frozen { reason: reason.clone() }
+                    }
+                    None if is_ended => EventKind::Unfrozen,
+                    _ => return,
+                };
+                control.begin_waiting_anew();
+                control.announcer.announce(now, control.epoch, kind);
             }
             Demanded::Pause { attempt, identity, reason } => {
                 let found = control.attempt_mut(*attempt).filter(|attempt| attempt.identity == *identity);
@@ -272,8 +290,11 @@ impl Decider {
                     control.announcer.announce(now, control.epoch, event);
                 }
             }
-            Demanded::Release(identity) => {
-                if let Some(released) = control.quarantine.remove(identity) {
+            Demanded::Release { identity, reason } => {
+                // A long one may have been cut short where it is agreed on.
+                let is_it = |known: &str| known.starts_with(reason.as_str()) || reason.starts_with(known);
+                let is_it = control.quarantine.get(identity).is_some_and(|entry| is_it(&entry.reason));
+                if let Some(released) = is_it.then(|| control.quarantine.remove(identity)).flatten() {
                     let event = EventKind::Released { version: released.version };
                     control.announcer.announce(now, control.epoch, event);
                 }

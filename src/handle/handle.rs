@@ -10,7 +10,7 @@ use super::status::{Readiness, Status};
 use super::workers::Workers;
 use crate::base::causes::debug_as_told;
 use crate::base::text::{bounded, bounded_text};
-use crate::control::control::Control;
+use crate::control::control::{Control, end_freeze};
 use crate::control::desk::Desk;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::moves::RollbackOutcome;
@@ -291,17 +291,21 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn freeze(&self, reason: impl Into<String>) {
         let reason = bounded_text(reason);
         self.lower(|control| {
-            control.frozen = Some(reason.clone());
+            if let Some(before) = control.frozen.replace(reason.clone()) {
+                end_freeze(&mut control.ended_freezes, before);
+            }
             let epoch = control.epoch;
             control.announcer.announce(self.inner.serving.clock.now(), epoch, EventKind::Frozen { reason });
         });
     }
 
-    /// Ends a [`freeze`](Self::freeze).
+    /// Ends a [`freeze`](Self::freeze). In a fleet it is the one that holds here: one for another reason that others have begun meanwhile, while this
+    /// process could not ask the store, stays.
     pub fn unfreeze(&self) {
         // Nothing is raised yet: the tick that does so writes it down first.
         self.lower(|control| {
-            if control.frozen.take().is_some() {
+            if let Some(ended) = control.frozen.take() {
+                end_freeze(&mut control.ended_freezes, ended);
                 control.begin_waiting_anew();
                 let epoch = control.epoch;
                 control.announcer.announce(self.inner.serving.clock.now(), epoch, EventKind::Unfrozen);
@@ -343,7 +347,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Lets plans try an identity again that did harm before. Whether it was quarantined.
     pub fn release(&self, identity: Identity) -> bool {
         let released = self.lower(|control| {
-            let Some(released) = control.quarantine.remove(&identity) else { return false };
+            let released = control.quarantine.remove(&identity)?;
             control.crashes.remove(&identity);
             let (epoch, version) = (control.epoch, released.version);
             control.announcer.announce(
@@ -351,11 +355,14 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 epoch,
                 EventKind::Released { version },
             );
-            true
+            Some(released.reason)
         });
+        let is_released = released.is_some();
         #[cfg(feature = "fleet")]
-        self.inner.release_in_fleet(identity, self.actor.clone());
-        released
+        if let Some(reason) = released {
+            self.inner.release_in_fleet(identity, reason, self.actor.clone());
+        }
+        is_released
     }
 
     /// The version that answers by default.

@@ -411,7 +411,8 @@ impl Membership {
     /// Adds what is demanded. What it makes needless goes, so that there is no more of it than can be lowered.
     pub(super) fn add(&self, demands: Vec<Demand>) {
         let waiting = &mut *self.demands.lock();
-        for demand in demands {
+        for mut demand in demands {
+            waiting.iter().for_each(|earlier| demand.go_on_from(earlier));
             waiting.retain(|earlier| !demand.replaces(earlier));
             waiting.push(demand);
         }

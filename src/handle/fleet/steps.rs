@@ -221,10 +221,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// An identity may be tried again, by all.
-    pub(crate) fn release_in_fleet(&self, identity: Identity, by: Option<Arc<str>>) {
+    /// An identity may be tried again, by all, where it is quarantined for this reason still.
+    pub(crate) fn release_in_fleet(&self, identity: Identity, reason: String, by: Option<Arc<str>>) {
         if let Some(fleet) = &self.fleet {
-            fleet.add(vec![Demand { by, what: Demanded::Release(identity) }]);
+            fleet.add(vec![Demand { by, what: Demanded::Release { identity, reason } }]);
             self.press_demands();
         }
     }

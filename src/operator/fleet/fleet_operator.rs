@@ -135,10 +135,10 @@ impl FleetOperator {
     ///
     /// As of [`rollback`](Self::rollback); said again it does no harm.
     pub fn freeze(&self, reason: impl Into<String>) -> Result<bool, FleetError> {
-        self.demand(Demanded::Freeze(Some(bounded_text(reason))))
+        self.demand(Demanded::Freeze { reason: Some(bounded_text(reason)), ends: Vec::new() })
     }
 
-    /// Ends a [`freeze`](Self::freeze). Whether there was one.
+    /// Ends the [`freeze`](Self::freeze) that holds, and none for another reason that others begin in the same moment. Whether there was one.
     ///
     /// # Errors
     ///
@@ -148,7 +148,10 @@ impl FleetOperator {
         if over.head().min_writer > LIBRARY {
             return Err(FleetError::Newer);
         }
-        self.demand(Demanded::Freeze(None))
+        match self.reach.agreed()?.saved.frozen {
+            Some(stands) => self.demand(Demanded::Freeze { reason: None, ends: vec![stands] }),
+            None => Ok(false),
+        }
     }
 
     /// Holds all that lies in the store against the rest of it: what cannot be read, what is missing, and what does not fit together.

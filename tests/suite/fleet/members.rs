@@ -691,6 +691,57 @@ fn a_freeze_of_one_holds_for_all_until_one_ends_it() {
     assert!(world.members[0].status().frozen.is_none());
 }
 
+/// Bug: a process that came back after hours ended a freeze for another incident, and released what had been quarantined anew. Cause: what
+/// waited there was to end whatever freeze there was. Fix: it says which one it ends, and which quarantine.
+#[test]
+fn what_waited_for_hours_ends_no_later_freeze_and_no_later_quarantine() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    let harm = |world: &mut World| {
+        staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.02)).canary(0.5).unwrap();
+        (0..240).for_each(|_| world.step(5));
+        assert_eq!(world.members[0].status().quarantined.len(), 1, "{}", world.told());
+        world.members[0].status().quarantined[0].identity
+    };
+    let bad = harm(&mut world);
+    world.members[0].freeze("incident A");
+    world.steps(3, 0);
+    world.wires[1].cut(true);
+    world.members[1].unfreeze();
+    // More of it in the dark ends the one that was agreed on all the same.
+    world.members[1].freeze("in the dark");
+    world.members[1].unfreeze();
+    assert!(world.members[1].release(bad));
+    world.steps(3, 0);
+    let meanwhile = |world: &mut World| {
+        world.members[0].unfreeze();
+        assert!(world.members[0].release(bad));
+        world.steps(12, 0);
+        assert_eq!(harm(world), bad);
+        world.members[0].freeze("incident B");
+        world.steps(3, 0);
+    };
+    meanwhile(&mut world);
+    world.wires[1].cut(false);
+    world.steps(5, 0);
+    for member in &world.members {
+        let status = member.status();
+        assert_eq!((status.frozen.as_deref(), status.quarantined.len()), (Some("incident B"), 1));
+        assert_eq!(member.fleet().unwrap().pending, 0);
+    }
+    // What it ends is what was agreed on, where nobody has done so since.
+    world.wires[1].cut(true);
+    world.members[1].unfreeze();
+    world.members[1].freeze("in the dark");
+    world.members[1].unfreeze();
+    assert!(world.members[1].release(bad));
+    world.wires[1].cut(false);
+    world.steps(5, 0);
+    for member in &world.members {
+        assert_eq!((member.status().frozen, member.status().quarantined.len()), (None, 0));
+    }
+}
+
 /// Bug: of more than 64 changes that waited for the store the first ones were lost in silence. Cause: as many were kept, the last ones.
 /// Fix: what a later one makes needless goes, and nothing else.
 #[test]
