@@ -73,6 +73,9 @@ pub(crate) struct Judge<C: Counts> {
     moved: Timestamp,
     /// When the own ledger was sent that was acknowledged last.
     acked: Timestamp,
+    /// When something was last asked or answered in a tick, and the longest rest between two of those in it.
+    went_on: Timestamp,
+    rested: Duration,
     own_nonce: Hex,
     quiet_until: Timestamp,
     jitter: u64,
@@ -131,6 +134,8 @@ impl<C: Counts> Judge<C> {
             ledger: None,
             moved: now,
             acked: now,
+            went_on: now,
+            rested: Duration::ZERO,
             own_nonce: Hex(chance.bits()),
             quiet_until: now,
             jitter: chance.bits() % 2_000,
@@ -158,7 +163,11 @@ impl<C: Counts> Judge<C> {
         now: Timestamp,
     ) -> Option<Act<C>> {
         if !matches!(self.at, At::Idle) {
-            return self.asks.take();
+            let asks = self.asks.take();
+            if asks.is_some() {
+                self.goes_on(now);
+            }
+            return asks;
         }
         // Who has no head, or another history, judges nothing.
         if now < self.next || following.applied.is_none() || following.diverged {
@@ -170,6 +179,7 @@ impl<C: Counts> Judge<C> {
         let takes_over = !self.judging && now.since(self.moved) >= silence;
         if self.judging || takes_over {
             let (asked, act) = following.read_head(layout, now);
+            (self.went_on, self.rested) = (now, Duration::ZERO);
             let tick =
                 Tick { asked: now, over: None, takes_over, listed: BTreeMap::new(), to_read: Vec::new() };
             self.at = At::Head(tick, asked);
@@ -182,6 +192,12 @@ impl<C: Counts> Judge<C> {
         }
         self.at = At::Watching;
         Some(self.read_ledger(layout))
+    }
+
+    /// Takes note of how long a tick rested: whoever has many rows to read, from a store that is slow, takes long for it and does not stand still.
+    fn goes_on(&mut self, now: Timestamp) {
+        self.rested = self.rested.max(now.since(self.went_on));
+        self.went_on = now;
     }
 
     fn read_ledger(&self, layout: &Layout) -> Act<C> {
@@ -199,6 +215,7 @@ impl<C: Counts> Judge<C> {
         chance: &mut SplitMix64,
         now: Timestamp,
     ) -> Vec<Lowering> {
+        self.goes_on(now);
         match (std::mem::replace(&mut self.at, At::Idle), reply) {
             (At::Watching, Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
                 self.saw(ledger, tag, *at, now);
@@ -389,8 +406,9 @@ impl<C: Counts> Judge<C> {
             Cut::Next(mut next, found) => {
                 let timing = following.timing();
                 let spent = now.since(self.acked);
+                let stood = tick.asked.since(self.acked).max(self.rested);
                 // The ledger stood still: nobody has heard of anybody, and who knows better must have had time to say so.
-                if tick.takes_over || spent > Duration::from_millis(3 * timing.tick) {
+                if tick.takes_over || stood > Duration::from_millis(3 * timing.tick) {
                     self.quiet_until = now.plus(Duration::from_millis(3 * timing.row));
                 } else {
                     next.active_ms = next.active_ms.saturating_add(spent.as_millis() as u64);
@@ -446,7 +464,7 @@ impl<C: Counts> Judge<C> {
         let asked = self.rows.values().filter_map(|kept| kept.row.as_ref()).flat_map(|row| &row.asks);
         lower.extend(asked.filter(|ask| head.runs(ask.attempt, &ask.identity)).cloned());
         if let Some(raise) = verdict.raise.filter(|_| lower.is_empty())
-            && self.may_raise(following, head, tick, now)
+            && self.may_raise(following, head, tick)
         {
             let over = if following.rules.keep(ProtocolRule::JudgedHead) {
                 Some(over)
@@ -460,13 +478,13 @@ impl<C: Counts> Judge<C> {
         lower
     }
 
-    fn may_raise(&self, following: &Following, head: &Head, tick: &Tick, now: Timestamp) -> bool {
+    fn may_raise(&self, following: &Following, head: &Head, tick: &Tick) -> bool {
         let rules = following.rules;
         let seen = self.rows.values().filter_map(|kept| kept.row.as_ref()).any(|row| row.has > head.place);
         // What was read before it was over is not what those said who knew better, however long it took to write.
         let quiet = tick.asked < self.quiet_until;
         // A process that was stopped in the middle of a tick has judged something that is long over.
-        let stopped = now.since(tick.asked) > Duration::from_millis(following.timing().valid_for);
+        let stopped = self.rested > Duration::from_millis(following.timing().valid_for);
         // An older build does not know what it would drop; it lowers all the same.
         let knows = self.build >= head.min_writer;
         knows

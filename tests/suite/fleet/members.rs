@@ -565,6 +565,34 @@ fn whoever_judges_reads_rows_between_what_is_to_be_made_true() {
     assert!(seen[first + 1..put].iter().all(|asked| !is_row(asked)), "{seen:?}");
 }
 
+/// Bug: where reading the rows of all took longer than three ticks nothing was ever raised, and nothing said so. Cause: a ledger that was written
+/// so long after the one before was taken for one that had stood still, each time. Fix: whoever judges stands still where it rests, and not
+/// where it reads all the while.
+#[test]
+fn a_plan_goes_on_where_reading_all_rows_takes_longer_than_three_ticks() {
+    let mut world = World::new(0);
+    let watched = Arc::new(Watched::new(&world.store));
+    let timing = FleetTiming::new().settle(Duration::from_secs(5)).valid_for(Duration::from_secs(60));
+    let fleet = Fleet::on(Arc::clone(&watched)).timing(timing);
+    world.join_as(|builder| builder.fleet(fleet.seed(99)));
+    world.steps(20, 0);
+    (0..7).for_each(|_| world.join());
+    world.steps(20, 0);
+    assert!(world.members[0].fleet().unwrap().judges);
+    let turned = world.clock.clone();
+    *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
+        if asked.starts_with("get ") && asked.contains("/rows/") {
+            turned.advance(Duration::from_millis(1_200));
+        }
+    }));
+    let step = |share| Step::canary(share).unwrap().min_duration(Duration::from_secs(30));
+    let plan = Plan::new([step(0.2), step(0.5)]).unwrap().cycle(Duration::from_secs(20));
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.05)).run(plan).unwrap();
+    (0..100).for_each(|_| world.step(20));
+    assert!(world.members[0].fleet().unwrap().judges, "{}", world.told());
+    assert_ne!(world.weights("v2")[0], 0.2, "{}", world.told());
+}
+
 /// Bug: one request that was refused at the end made a clean goodbye an end without a word, which counts against the candidate. Cause: the last row
 /// was put once. Fix: it is put again, at once and then for as long as the deadline says; and what is left for an heir is left once it is there.
 #[test]
