@@ -27,7 +27,7 @@ use crate::fleet::format::head::{Head, Place, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
-use crate::fleet::format::value::Written;
+use crate::fleet::format::value::{Value, Written};
 use crate::fleet::probe::probe;
 use crate::fleet::protocol::call::{Act, Reply};
 use crate::fleet::protocol::following::{Applied, Heard};
@@ -120,6 +120,8 @@ pub(crate) struct Agent {
     pub(super) state: FleetState,
     pub(super) copies: (u64, u64),
     pub(super) courier: Courier,
+    /// What of it was agreed on in a history that is not this member's, and with which head.
+    pub(super) elsewhere: Option<(Arc<Written>, Vec<Demand>)>,
     /// What the store has not taken of what is demanded here, and when it is asked again.
     pub(super) pressed: (Vec<Demand>, Timestamp),
     /// Until when there is nothing to do, unless something comes in: see [`Agent::due_again`].
@@ -233,6 +235,26 @@ impl Agent {
         Err(String::from("the store answers out of order"))
     }
 
+    /// Reads the head that is there, in a history that is not this member's too, and whether it is its own: what lowers exposure is put over any.
+    pub(super) fn read_any(&mut self, clock: &Clock) -> Option<(Applied, bool)> {
+        for _ in 0..TRIES {
+            let (asked, act) = self.member.following.read_head(&self.layout, clock.now());
+            let reply = self.perform(&act);
+            let heard = self.member.following.hear(&asked, &reply, clock.now());
+            let read = match reply {
+                Reply::Same => asked.knew,
+                Reply::Value { value: Value::Head(written), tag, .. } => Some(Applied { written, tag }),
+                _ => None,
+            };
+            match heard {
+                Heard::Late => {}
+                Heard::Follows => return self.head().cloned().map(|own| (own, true)),
+                _ => return read.map(|read| (read, false)),
+            }
+        }
+        None
+    }
+
     pub(super) fn unreachable(&self) -> String {
         let why = self.error.as_deref().unwrap_or("it gave no answer that can be used");
         format!("nothing can be agreed on in the store of the fleet: {why}")
@@ -252,14 +274,14 @@ impl Agent {
         next: Head,
         raises: bool,
         clock: &Clock,
-    ) -> Result<(), NotAgreed> {
+    ) -> Result<Arc<Written>, NotAgreed> {
         let written = if raises { Written::after(next, &over.head().core) } else { Written::new(next) };
         let written = Arc::new(written.map_err(|error| NotAgreed::No(error.to_string()))?);
         let (sent, layout) = (clock.now(), self.layout.clone());
         match replace(&mut |act| self.perform(act), &layout, over, Arc::clone(&written), raises) {
             Replaced::Done(own) => {
                 self.member.following.hear_own(sent, &own, clock.now());
-                Ok(())
+                Ok(written)
             }
             Replaced::Lost => Err(NotAgreed::Overtaken(String::from(
                 "another process has decided something in the same moment: look at it, and say it again",
@@ -267,7 +289,7 @@ impl Agent {
             Replaced::Unknown => {
                 let there = self.read_head(clock).map_err(NotAgreed::Unknown)?;
                 if has_landed(&written, &there.written) {
-                    Ok(())
+                    Ok(written)
                 } else {
                     Err(NotAgreed::Unknown(String::from("the store did not say whether it took it")))
                 }
@@ -321,6 +343,7 @@ impl Joined {
             state: FleetState::Joining,
             copies: (0, 0),
             courier: Courier::default(),
+            elsewhere: None,
             pressed: Default::default(),
             rests_until: Timestamp::default(),
         };

@@ -14,6 +14,7 @@ use super::agreement::{
 use super::counts::FleetCounts;
 use super::judging::{FleetJudge, KEYED};
 use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES};
+use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
@@ -191,7 +192,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         events.extend(demanded.iter().cloned().chain(decider.events()));
         let next = agent.next(&over, &saved, &events, active_ms, clock.now());
         match agent.put(&over, next, true, clock) {
-            Ok(()) => {
+            Ok(_) => {
                 agent.told_here(demanded.iter().map(|event| Told::of(event)));
                 self.make_true(fleet, agent);
                 Ok(result)
@@ -236,7 +237,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Puts what is demanded to the others, over whatever they have agreed on.
+    /// Puts what is demanded to the others, over whatever they have agreed on: in a history that this process does not follow, too. There it goes
+    /// on waiting afterwards, since it is true here only as long as it does.
     fn press(&self, fleet: &Membership, agent: &mut Agent) {
         let clock = &self.serving.clock;
         for _ in 0..TRIES {
@@ -244,39 +246,65 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if demands.is_empty() {
                 return;
             }
-            let Ok(over) = agent.read_head(clock) else { break };
-            let head = over.head();
-            let Some(saved) = agent.control_of(&over) else { return };
-            let active_ms = agent.active_ms(head);
-            let now = fleet_time(head, saved.at, active_ms);
-            let Some(mut decider) = self.decider(&saved, &[]) else { return };
-            obey(&mut decider, head, &saved, &[], now);
-            let mut events = decider.events();
-            let before = decider.saved(now);
-            demands.iter().for_each(|demand| decider.obey(demand, now));
-            let after = decider.saved(now);
-            // Otherwise somebody else has done it.
-            if !is_agreed(&before, &after) {
-                let demanded = decider.events();
-                events.extend(demanded.iter().cloned());
-                let next = agent.next(&over, &after, &events, active_ms, clock.now());
-                match agent.put(&over, next, false, clock) {
-                    Ok(()) => agent.told_here(demanded.iter().map(|event| Told::of(event))),
+            let Some((over, follows)) = agent.read_any(clock) else { break };
+            let elsewhere = agent.elsewhere.clone();
+            let (mut there, done) = elsewhere
+                .filter(|(written, _)| has_landed(written, &over.written))
+                .unwrap_or_else(|| (Arc::clone(&over.written), Vec::new()));
+            // What was agreed on there is no more to be said, whatever they decide after it.
+            let left: Vec<&Demand> = demands.iter().filter(|demand| !done.contains(demand)).collect();
+            if !left.is_empty() {
+                match self.put_demands(agent, &over, &left) {
+                    Ok(Some(written)) => there = written,
+                    Ok(None) => there = Arc::clone(&over.written),
                     Err(NotAgreed::Overtaken(_)) => continue,
                     // Asked again at once it would keep whoever waits for it, and all that this process asks besides.
-                    Err(NotAgreed::No(_)) => break,
-                    Err(NotAgreed::Unknown(_)) => {
-                        agent.told_here(demanded.iter().map(|event| Told::of(event)));
-                        break;
-                    }
+                    Err(_) => break,
                 }
             }
-            fleet.demands.lock().retain(|demand| !demands.contains(demand));
-            self.make_true(fleet, agent);
-            return;
+            if follows {
+                agent.elsewhere = None;
+                fleet.demands.lock().retain(|demand| !demands.contains(demand));
+                self.make_true(fleet, agent);
+                return;
+            }
+            agent.elsewhere = Some((there, demands));
+            break;
         }
         let poll = Duration::from_millis(agent.member.following.timing().poll);
         agent.pressed = (fleet.demands.lock().clone(), clock.now().plus(poll));
+    }
+
+    /// Puts a head with what is demanded over another one. Nothing where that has it: somebody else has done it.
+    fn put_demands(
+        &self,
+        agent: &mut Agent,
+        over: &Applied,
+        demands: &[&Demand],
+    ) -> Result<Option<Arc<Written>>, NotAgreed> {
+        let (clock, head) = (&self.serving.clock, over.head());
+        let another = || NotAgreed::No(String::from("what is agreed on cannot be read by this release"));
+        let saved = agent.control_of(over).ok_or_else(another)?;
+        let active_ms = agent.active_ms(head);
+        let now = fleet_time(head, saved.at, active_ms);
+        let mut decider = self.decider(&saved, &[]).ok_or_else(another)?;
+        obey(&mut decider, head, &saved, &[], now);
+        let mut events = decider.events();
+        let before = decider.saved(now);
+        demands.iter().for_each(|demand| decider.obey(demand, now));
+        let after = decider.saved(now);
+        if is_agreed(&before, &after) {
+            return Ok(None);
+        }
+        let demanded = decider.events();
+        events.extend(demanded.iter().cloned());
+        let next = agent.next(over, &after, &events, active_ms, clock.now());
+        let put = agent.put(over, next, false, clock);
+        // Where it may have been done whoever follows will see, and has told it already.
+        if matches!(put, Ok(_) | Err(NotAgreed::Unknown(_))) {
+            agent.told_here(demanded.iter().map(|event| Told::of(event)));
+        }
+        put.map(Some)
     }
 
     /// What is due now, by whoever ticks.

@@ -358,6 +358,36 @@ fn time_of_plans_goes_on_where_the_ledger_was_removed() {
     assert_eq!(world.lives(), ["v2", "v2"], "{:#?}", world.operator().overview());
 }
 
+/// Bug: a rollback by hand in a process that knew better than a store which was put back held there alone, and its candidate went on in all others.
+/// Cause: what is demanded was put over the process's own history only. Fix: it is put over whatever is there, once.
+#[test]
+fn a_rollback_in_a_process_of_another_history_holds_for_those_who_follow_what_is_there() {
+    let mut world = World::new(1);
+    staged(&world.members[0], "v2").canary(0.5).unwrap();
+    world.steps(3, 1);
+    let get = |world: &World<InMemory>| match world.store.get(&world.key("head"), None).unwrap() {
+        Read::Value { bytes, tag, .. } => (bytes, tag),
+        other => panic!("{other:?}"),
+    };
+    let (before, _) = get(&world);
+    world.members[0].freeze("quarter end");
+    let (_, tag) = get(&world);
+    world.store.put(&world.key("head"), &before, Over::This(&tag)).unwrap();
+    world.join();
+    world.steps(8, 1);
+    let states = [0, 1].map(|place: usize| world.members[place].fleet().unwrap().state);
+    assert_eq!(states, [FleetState::Diverged, FleetState::Following]);
+    assert_eq!(world.on_trial("v2")[1], Some(Phase::Canary));
+    let back = world.members[0].rollback("complaints");
+    assert!(matches!(back, RollbackOutcome::Aborted(_)), "{back:?}");
+    world.steps(3, 1);
+    assert_eq!(world.on_trial("v2"), [None, None]);
+    // What they decide after it is theirs.
+    staged(&world.members[1], "v3").promote().unwrap();
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["v1", "v3"]);
+}
+
 #[test]
 fn an_audit_finds_what_is_damaged_missing_and_put_back() {
     let mut world = World::new(2);
