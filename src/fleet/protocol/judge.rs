@@ -71,6 +71,8 @@ pub(crate) struct Judge<C: Counts> {
     ledger: Option<(Arc<Ledger<C>>, Tag)>,
     /// When the ledger was seen to move, by the own clock.
     moved: Timestamp,
+    /// It was looked at after it had not moved for long, and had not: nobody judges.
+    takes_over: bool,
     /// When the own ledger was sent that was acknowledged last.
     acked: Timestamp,
     /// When something was last asked or answered in a tick, and the longest rest between two of those in it.
@@ -108,8 +110,8 @@ struct Tick {
 #[derive(Debug)]
 enum At<C: Counts> {
     Idle,
-    /// Whether somebody else judges.
-    Watching,
+    /// Whether somebody else judges, and whether it has been silent for long.
+    Watching(bool),
     Head(Tick, Asked),
     Ledger(Tick),
     List(Tick),
@@ -133,6 +135,7 @@ impl<C: Counts> Judge<C> {
             judging: false,
             ledger: None,
             moved: now,
+            takes_over: false,
             acked: now,
             went_on: now,
             rested: Duration::ZERO,
@@ -176,7 +179,7 @@ impl<C: Counts> Judge<C> {
         let tick = following.timing().tick;
         self.next = now.plus(Duration::from_millis(tick));
         let silence = Duration::from_millis(3 * tick + self.jitter * tick / 1_000);
-        let takes_over = !self.judging && now.since(self.moved) >= silence;
+        let takes_over = std::mem::take(&mut self.takes_over);
         if self.judging || takes_over {
             let (asked, act) = following.read_head(layout, now);
             (self.went_on, self.rested) = (now, Duration::ZERO);
@@ -185,12 +188,13 @@ impl<C: Counts> Judge<C> {
             self.at = At::Head(tick, asked);
             return Some(act);
         }
-        // Of many members some look each time.
+        // Of many members some look each time, and none takes over without a look: it has not moved since the last one, which may be long ago.
+        let is_silent = now.since(self.moved) >= silence;
         let members = self.ledger.as_ref().map_or(1, |(ledger, _)| ledger.open().max(1)) as u64;
         if chance.bits() % members >= 3 {
             return None;
         }
-        self.at = At::Watching;
+        self.at = At::Watching(is_silent);
         Some(self.read_ledger(layout))
     }
 
@@ -217,10 +221,11 @@ impl<C: Counts> Judge<C> {
     ) -> Vec<Lowering> {
         self.goes_on(now);
         match (std::mem::replace(&mut self.at, At::Idle), reply) {
-            (At::Watching, Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+            (At::Watching(_), Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
                 self.saw(ledger, tag, *at, now);
             }
-            (At::Watching, Reply::Absent) if self.ledger.take().is_some() => self.moved = now,
+            (At::Watching(_), Reply::Absent) if self.ledger.take().is_some() => self.moved = now,
+            (At::Watching(true), Reply::Same | Reply::Absent) => (self.takes_over, self.next) = (true, now),
             (At::Head(mut tick, asked), reply) => {
                 let heard = following.hear(&asked, reply, now);
                 tick.over = following.applied.clone();

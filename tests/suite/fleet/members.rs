@@ -593,6 +593,37 @@ fn a_plan_goes_on_where_reading_all_rows_takes_longer_than_three_ticks() {
     assert_ne!(world.weights("v2")[0], 0.2, "{}", world.told());
 }
 
+/// Bug: of many processes each read the head and all of the ledger every few ticks, although somebody judged. Cause: whoever had not seen the ledger
+/// move for three ticks took over, and of many only some look in each tick. Fix: it looks first, by the same chance, and takes over where that
+/// look finds the ledger as it was.
+#[test]
+fn of_many_processes_some_look_whether_somebody_judges() {
+    let mut world = World::new(0);
+    let watched = Arc::new(Watched::new(&world.store));
+    for seed in 100..130 {
+        let fleet = Fleet::on(Arc::clone(&watched)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+        world.join_as(|builder| builder.fleet(fleet.seed(seed)));
+    }
+    world.steps(30, 0);
+    let looks = Arc::new(AtomicU64::default());
+    let count = Arc::clone(&looks);
+    *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
+        if asked.starts_with("get ") && asked.ends_with("/ledger") {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    world.steps(60, 0);
+    *watched.watch.lock().unwrap() = None;
+    // One judges, and three of thirty look, in each of thirty ticks.
+    let looks = looks.load(Ordering::Relaxed);
+    assert!((60..180).contains(&looks), "{looks}");
+    // Where nobody judges any more somebody does soon.
+    let judge = world.members.iter().position(|member| member.fleet().unwrap().judges).unwrap();
+    drop(world.members.remove(judge));
+    world.steps(20, 0);
+    assert_eq!(world.members.iter().filter(|member| member.fleet().unwrap().judges).count(), 1);
+}
+
 /// Bug: one request that was refused at the end made a clean goodbye an end without a word, which counts against the candidate. Cause: the last row
 /// was put once. Fix: it is put again, at once and then for as long as the deadline says; and what is left for an heir is left once it is there.
 #[test]
