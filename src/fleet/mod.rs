@@ -43,7 +43,7 @@
 // 2. A member's place never goes back, and it goes on only to a head that names its own (Ancestors, LateAnswers).
 // 3. A raise rests on the head that it replaces, and on a ledger that was cut under that (JudgedHead, StandDown).
 // 4. A candidate answers no request later than `valid_for` after the sending of the last confirmed read (LeaseFromSending), none in a
-//    process that has just begun (Settle), and none where it was lowered by hand (LowerHereFirst).
+//    process that has just begun (Settle), and none where it was lowered, by hand or by whoever judges there (LowerHereFirst).
 // 5. A lowering, by a guard or by hand, is over whatever head there is (Rebase); in a history that is not the member's own, too.
 // 6. Evidence is what rows have more, cut by cut; no request is in two names (RowOverItself, Look, Doubt, Seal, LedgerOverRead,
 //    ClosedIsFinal), and what cannot be told apart is given up for all members alike (SetAside, Void).

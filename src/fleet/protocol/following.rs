@@ -127,9 +127,8 @@ impl Following {
     /// Whether a candidate answers requests here now. Asked for each request.
     #[cfg(feature = "testing")]
     pub(crate) fn exposes(&self, attempt: u32, now: Timestamp) -> bool {
-        let settled = now >= self.born.plus(Duration::from_millis(self.timing().settle));
         self.lease_holds(now)
-            && (settled || !self.rules.keep(ProtocolRule::Settle))
+            && self.has_settled(now)
             && self.applied.as_ref().is_some_and(|applied| {
                 let head = applied.head();
                 head.candidate(attempt).is_some_and(|candidate| {
@@ -141,15 +140,27 @@ impl Following {
             })
     }
 
+    /// Whether it lives for long enough to expose anything.
+    pub(crate) fn has_settled(&self, now: Timestamp) -> bool {
+        now >= self.born.plus(Duration::from_millis(self.timing().settle))
+            || !self.rules.keep(ProtocolRule::Settle)
+    }
+
+    /// What was taken off here, and is on trial in the head.
+    pub(crate) fn lowered_here(&self) -> &[Lowering] {
+        &self.here
+    }
+
+    #[cfg(feature = "testing")]
     fn is_lowered_here(&self, attempt: u32, identity: &str) -> bool {
         self.here.iter().any(|lowering| lowering.attempt == attempt && lowering.identity == identity)
     }
 
     /// Takes an attempt off here, at once.
     pub(crate) fn lower_here(&mut self, lowering: &Lowering) {
-        if self.rules.keep(ProtocolRule::LowerHereFirst)
-            && !self.is_lowered_here(lowering.attempt, &lowering.identity)
-        {
+        let same =
+            |other: &Lowering| (other.attempt, &other.identity) == (lowering.attempt, &lowering.identity);
+        if self.rules.keep(ProtocolRule::LowerHereFirst) && !self.here.iter().any(same) {
             self.here.push(lowering.clone());
         }
     }

@@ -119,17 +119,8 @@ impl<C: Counts> Member<C> {
         self.following.exposes(attempt, now)
     }
 
-    /// Counts requests of a candidate and of its control, while the candidate was exposed. What falls into a time without a lease is
+    /// Counts requests of a candidate and of its control, under the head that they were made under. What falls into a time without a lease is
     /// evidence for neither.
-    #[cfg(feature = "testing")]
-    pub(crate) fn count(&mut self, attempt: u32, counts: &C, now: Timestamp) {
-        if self.exposes(attempt, now) || !self.following.rules.keep(ProtocolRule::Lapse) {
-            let era = self.following.place().seq;
-            self.publish.count(attempt, era, counts);
-        }
-    }
-
-    /// The same under the head that they were counted under.
     pub(crate) fn count_in(&mut self, attempt: u32, era: u64, counts: &C, now: Timestamp) {
         if self.following.lease_holds(now) || !self.following.rules.keep(ProtocolRule::Lapse) {
             self.publish.count(attempt, era, counts);

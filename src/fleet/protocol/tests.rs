@@ -70,7 +70,7 @@ impl<'a> Fleet<'a> {
             }
             if member.exposes(1, now) {
                 let tally = Tally { canary: 6, failed: 6 * fails / 10, control: 54, failed_there: 0 };
-                member.count(1, &tally, now);
+                member.count_in(1, member.place().seq, &tally, now);
             }
         }
     }
@@ -229,7 +229,8 @@ fn without_a_store_candidates_stop_and_nothing_is_counted() {
             }
         }
         exposed += u64::from(member.exposes(1, clock.now()));
-        member.count(1, &Tally { canary: 1, failed: 0, control: 9, failed_there: 0 }, clock.now());
+        let tally = Tally { canary: 1, failed: 0, control: 9, failed_there: 0 };
+        member.count_in(1, member.place().seq, &tally, clock.now());
     }
     assert!((8..=10).contains(&exposed), "{exposed}");
     assert_eq!((member.state(clock.now()), member.place()), (State::CutOff, place));

@@ -401,7 +401,10 @@ impl Run {
             }
             let hurries = failed == 1 && !self.rules.keep(ProtocolRule::Cadence);
             if let Some(member) = &mut self.processes[process].member {
-                member.count(attempt, &tally, now);
+                // What a lapse makes of it is the member's to know.
+                if exposes || !member.following.lease_holds(now) {
+                    member.count_in(attempt, member.place().seq, &tally, now);
+                }
                 if hurries {
                     member.publish.hurry(now);
                 }

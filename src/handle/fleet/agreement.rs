@@ -228,9 +228,9 @@ fn cause_of(lowering: &Lowering) -> Cause {
         .unwrap_or_else(|_| Cause::Operator { reason: lowering.cause.clone() })
 }
 
-/// What is demanded by what was lowered in a head, whatever the rest of it says.
-pub(crate) fn demands_of<'a>(head: &'a Head, saved: &'a SavedControl) -> impl Iterator<Item = Demand> + 'a {
-    head.lowered.iter().filter_map(|lowering| {
+/// What is demanded by what was lowered, in a head or here, whatever the rest of the head says.
+fn demands_of<'a>(lowered: &'a [Lowering], saved: &'a SavedControl) -> impl Iterator<Item = Demand> + 'a {
+    lowered.iter().filter_map(|lowering| {
         let attempt = saved.attempts.iter().find(|attempt| attempt.number == lowering.attempt)?;
         let identity = attempt.version.identity;
         (told_identity(identity) == lowering.identity).then(|| Demand {
@@ -240,16 +240,16 @@ pub(crate) fn demands_of<'a>(head: &'a Head, saved: &'a SavedControl) -> impl It
     })
 }
 
-/// Does what a head demands, and what is demanded here and not agreed on yet.
+/// Takes off what was lowered in a head and, once that is done, what was lowered here.
 pub(crate) fn obey(
     decider: &mut Decider,
     head: &Head,
+    here: &[Lowering],
     saved: &SavedControl,
-    here: &[Demand],
     now: Timestamp,
 ) {
-    demands_of(head, saved).for_each(|demand| decider.obey(&demand, now));
-    here.iter().for_each(|demand| decider.obey(demand, now));
+    let lowered = demands_of(&head.lowered, saved).chain(demands_of(here, saved));
+    lowered.for_each(|demand| decider.obey(&demand, now));
 }
 
 /// What a head says of the handle with all that was lowered in it, for whoever is no handle yet.
@@ -258,7 +258,7 @@ pub(crate) fn with_lowered(head: &Head, saved: SavedControl) -> SavedControl {
     let decider = setting
         .and_then(|setting| Decider::new(settings(&saved, quarantine_of(head)), setting, &saved, &[]).ok());
     let Some(mut decider) = decider else { return saved };
-    obey(&mut decider, head, &saved, &[], saved.at);
+    obey(&mut decider, head, &[], &saved, saved.at);
     decider.saved(saved.at)
 }
 

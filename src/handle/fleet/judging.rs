@@ -50,7 +50,7 @@ impl FleetJudge<'_> {
         let saved = control_of(head)?;
         let mut decider = (self.decide)(&saved)?;
         let now = fleet_time(head, saved.at, before.active_ms);
-        obey(&mut decider, head, &saved, &[], now);
+        obey(&mut decider, head, &[], &saved, now);
         if let Some(course) = course_of(&before.more) {
             decider.resume(course, entered(head));
         }

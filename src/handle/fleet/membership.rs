@@ -23,7 +23,7 @@ use crate::control::event::{Event, EventKind};
 use crate::control::saved::{SavedControl, SavedVersion};
 use crate::fleet::format::ends::TrialEnds;
 use crate::fleet::format::envelope::{Kind, Sealer, print};
-use crate::fleet::format::head::{Head, Place, Timing};
+use crate::fleet::format::head::{Head, Lowering, Place, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
@@ -132,11 +132,13 @@ pub(crate) struct Agent {
 #[derive(Clone)]
 pub(super) struct Meant {
     pub(super) print: Hex,
+    /// What whoever judges here has taken off, and is on trial in the head.
+    pub(super) taken_off: Vec<Lowering>,
     /// What is demanded here and was not agreed on.
     pub(super) demands: Vec<Demand>,
     /// What is agreed on, with what was lowered in it.
     pub(super) agreed: Arc<SavedControl>,
-    /// The same, with what is demanded here.
+    /// The same, with what is taken off and demanded here.
     pub(super) here: Arc<SavedControl>,
     /// What happened by what was lowered.
     pub(super) told: Vec<Told>,
@@ -151,8 +153,8 @@ pub(super) struct Aligned {
     pub(super) shift: Shift,
     /// Candidates that are exposed nowhere here yet, since the process has just begun or they are not loaded.
     pub(super) withheld: Vec<u32>,
-    /// What is demanded here and was not agreed on.
-    pub(super) demands: usize,
+    /// What is taken off and demanded here, and was not agreed on.
+    pub(super) waiting: (usize, usize),
     /// The version that is live everywhere is loaded here.
     pub(super) live_is_known: bool,
 }

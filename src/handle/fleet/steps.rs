@@ -179,7 +179,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let now = fleet_time(head, saved.at, active_ms);
         let brought: Vec<Arc<dyn AnyVersion>> = agent.versions.values().cloned().collect();
         let mut decider = self.decider(&saved, &brought).ok_or("the decision cannot be made here")?;
-        obey(&mut decider, head, &saved, &[], now);
+        obey(&mut decider, head, agent.member.following.lowered_here(), &saved, now);
         let mut events = decider.events();
         fleet.demands.lock().iter().for_each(|demand| decider.obey(demand, now));
         let demanded = decider.events();
@@ -288,7 +288,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let active_ms = agent.active_ms(head);
         let now = fleet_time(head, saved.at, active_ms);
         let mut decider = self.decider(&saved, &[]).ok_or_else(another)?;
-        obey(&mut decider, head, &saved, &[], now);
+        obey(&mut decider, head, agent.member.following.lowered_here(), &saved, now);
         let mut events = decider.events();
         let before = decider.saved(now);
         demands.iter().for_each(|demand| decider.obey(demand, now));
@@ -416,7 +416,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn ask(&self, fleet: &Membership, agent: &mut Agent, asking: &mut Asking) -> bool {
         let clock = &self.serving.clock;
         let print = |agent: &Agent| agent.head().map(|applied| applied.written.print);
-        let (head, demands) = (print(agent), fleet.demands.lock().clone());
+        let taken_off = |agent: &Agent| agent.member.following.lowered_here().len();
+        let (head, taken_off_before, demands) =
+            (print(agent), taken_off(agent), fleet.demands.lock().clone());
         while asking.most > 0 {
             let now = clock.now();
             // A store may take longer for one answer than there is between two looks at the head.
@@ -440,7 +442,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if let Some(why) = agent.member.judge.refused.take() {
                 agent.error = Some(format!("what was judged cannot be agreed on: {why}"));
             }
-            if print(agent) != head || *fleet.demands.lock() != demands {
+            if print(agent) != head
+                || taken_off(agent) != taken_off_before
+                || *fleet.demands.lock() != demands
+            {
                 return true;
             }
             let judge = &agent.member.judge;
@@ -571,19 +576,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// What of a head is to be true here. Nothing where it cannot be said.
     fn meant(&self, agent: &mut Agent, applied: &Applied, demands: Vec<Demand>) -> Option<Meant> {
         let (print, head) = (applied.written.print, applied.head());
-        if let Some(meant) =
-            agent.meant.as_ref().filter(|meant| (meant.print, &meant.demands) == (print, &demands))
-        {
+        let taken_off = agent.member.following.lowered_here().to_vec();
+        let is_it =
+            |meant: &&Meant| (meant.print, &meant.taken_off, &meant.demands) == (print, &taken_off, &demands);
+        if let Some(meant) = agent.meant.as_ref().filter(is_it) {
             return Some(meant.clone());
         }
         let saved = agent.control_of(applied)?;
-        let mut meant =
-            Meant { print, demands, agreed: Arc::clone(&saved), here: Arc::clone(&saved), told: Vec::new() };
-        if !head.lowered.is_empty() || !meant.demands.is_empty() {
+        let (agreed, here) = (Arc::clone(&saved), Arc::clone(&saved));
+        let mut meant = Meant { print, taken_off, demands, agreed, here, told: Vec::new() };
+        if !(head.lowered.is_empty() && meant.taken_off.is_empty() && meant.demands.is_empty()) {
             let mut decider = self.decider(&saved, &[])?;
-            obey(&mut decider, head, &saved, &[], saved.at);
-            meant.told = decider.events().iter().map(|event| Told::of(event)).collect();
+            obey(&mut decider, head, &[], &saved, saved.at);
             meant.agreed = Arc::new(decider.saved(saved.at));
+            obey(&mut decider, head, &meant.taken_off, &saved, saved.at);
+            meant.told = decider.events().iter().map(|event| Told::of(event)).collect();
             meant.demands.iter().for_each(|demand| decider.obey(demand, saved.at));
             meant.here = Arc::new(decider.saved(saved.at));
         }
@@ -596,12 +603,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let (now, head) = (self.serving.clock.now(), applied.head());
         let demands = fleet.demands.lock().clone();
         let meant = self.meant(agent, applied, demands)?;
-        let settles = agent.member.born().plus(Duration::from_millis(head.timing.settle));
+        let has_settled = agent.member.following.has_settled(now);
         let is_known = |version: SavedVersion| {
             let known = agent.versions.get(&version.version);
             known.is_some_and(|known| known.identity == version.identity)
         };
-        let unready = |attempt: &SavedAttempt| now < settles || !is_known(attempt.version);
+        let unready = |attempt: &SavedAttempt| !has_settled || !is_known(attempt.version);
         let live_is_known = is_known(meant.here.live);
         let unexposed: Vec<u32> = meant
             .here
@@ -617,7 +624,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             place: head.place,
             shift,
             withheld: unexposed.clone(),
-            demands: meant.demands.len(),
+            waiting: (meant.taken_off.len(), meant.demands.len()),
             live_is_known,
         };
         if before == Some(&aligned) {
@@ -635,7 +642,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
         }
         // A later head tells it once more, as what has happened.
-        let lowered = meant.told.iter().filter(|lowered| is_new && !told_here.contains(lowered));
+        let lowered = meant.told.iter().filter(|lowered| !told_here.contains(lowered));
         let lowered: Vec<Told> = lowered.cloned().collect();
         told.extend(lowered.iter().filter(|_| !is_first).cloned());
         let mut effective = SavedControl::clone(&meant.here);

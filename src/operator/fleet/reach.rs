@@ -167,7 +167,7 @@ impl Reach {
         let mut decider = Decider::new(settings, setting, &saved, &[])
             .map_err(|refused| unreadable(self.layout.head(), &format!("{refused:?}")))?;
         let now = fleet_time(head, saved.at, active_ms);
-        obey(&mut decider, head, &saved, &[], now);
+        obey(&mut decider, head, &[], &saved, now);
         let saved = decider.saved(now);
         Ok(Agreed { over, at, saved, decider, now, active_ms })
     }

@@ -713,6 +713,43 @@ fn a_put_that_is_not_answered_keeps_nobody() {
     assert_eq!(world.phases("bad"), [None]);
 }
 
+/// Bug: what a guard takes off answered on in the process that had judged so, for as long as that could not put it to the others: while the store
+/// answered reads and no puts that was for ever. Cause: what the protocol had noted as taken off here no handle looked at. Fix: it is made true
+/// before it is told.
+#[test]
+fn what_a_guard_takes_off_is_off_where_it_was_judged_before_it_is_agreed_on() {
+    let mut world = World::new(0);
+    let watched = Arc::new(Watched::new(&world.store));
+    let fleet = Fleet::on(Arc::clone(&watched)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+    world.join_as(|builder| builder.fleet(fleet.seed(99)));
+    world.steps(20, 0);
+    world.join();
+    world.steps(10, 0);
+    assert!(world.members[0].fleet().unwrap().judges);
+    staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.02)).canary(0.5).unwrap();
+    world.steps(3, 0);
+    // Its puts of heads alone are not answered, at once.
+    let clock = Clock::manual(world.clock.now());
+    *watched.unanswered.lock().unwrap() = Some((clock, 0));
+    for _ in 0..120 {
+        world.step(5);
+        if watched.unanswered.lock().unwrap().as_ref().is_some_and(|(_, puts)| *puts > 0) {
+            break;
+        }
+    }
+    assert_eq!(world.phases("bad"), [None, Some(Phase::Canary)], "{}", world.told());
+    world.steps(15, 5);
+    assert_eq!(world.phases("bad"), [None, Some(Phase::Canary)], "{}", world.told());
+    *watched.unanswered.lock().unwrap() = None;
+    world.steps(3, 0);
+    assert_eq!(world.phases("bad"), [None, None]);
+    for member in &world.members {
+        let events = member.events();
+        let told = |name: &str| events.iter().filter(|event| event.kind.name() == name).count();
+        assert_eq!([told("aborted"), told("quarantined")], [1, 1], "{}", world.told());
+    }
+}
+
 /// The same of a folder: see `one_key_that_cannot_be_looked_at_hides_no_other` beside the store.
 #[test]
 fn a_row_that_a_folder_cannot_show_is_set_aside_and_judging_goes_on() {
