@@ -102,8 +102,9 @@ impl Control {
         for number in tripped {
             let Some(attempt) = self.attempt_mut(number) else { continue };
             attempt.circuit.open_until = Some(until);
-            let version = attempt.version;
-            self.publish(desk, vec![EventKind::Tripped { version, failures }]);
+            let (version, candidate) = (attempt.version, attempt.candidate);
+            let mostly = self.fails_most_on(candidate);
+            self.publish(desk, vec![EventKind::Tripped { version, failures, mostly }]);
         }
     }
 
