@@ -91,6 +91,7 @@ impl Control {
     ) {
         // What was saved last there is the latest that is known there: no moment of it lies ahead of this life.
         let (stood, shift) = (saved.at, Shift::between(saved.at, desk.now));
+        self.stood = Some(stood);
         let saved = saved.moved(shift);
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
         let said = self.standby.take().unwrap_or_default();

@@ -98,6 +98,9 @@ pub(crate) struct Control {
     pub(crate) lease: Arc<Lease>,
     /// The version before live that the table in force has ready.
     pub(crate) ready_before: Option<VersionId>,
+    /// Until when the life before this one, which this one goes on with, has written down what it did.
+    #[cfg(feature = "state")]
+    pub(crate) stood: Option<Timestamp>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
     pub(crate) live_lately: LiveLately,
@@ -187,6 +190,8 @@ impl Control {
             misfits: Vec::new(),
             lease: Arc::new(Lease::new(now)),
             ready_before: None,
+            #[cfg(feature = "state")]
+            stood: None,
             lapse_told: false,
             live_lately: LiveLately::default(),
             before_lately: LiveLately::default(),

@@ -13,6 +13,8 @@ use crate::base::causes::in_full;
 use crate::base::ordered::OrderedSet;
 use crate::base::text::bounded_text;
 use crate::control::event::EventKind;
+#[cfg(feature = "state")]
+use crate::repository::Entry;
 use crate::repository::{Change, RepositoryError, ServeError, Served, Watch};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -45,6 +47,8 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
     waiting: OrderedSet<VersionId>,
     /// Versions that were told as removed, oldest first: what comes back by such a name may be what was tried before.
     removed: VecDeque<VersionId>,
+    /// Versions that were published while no process ran, the newest last, to be looked at first.
+    missed: Vec<VersionId>,
     /// The refusals that were told, oldest first.
     told: VecDeque<(VersionId, Option<String>, String)>,
 }
@@ -97,7 +101,10 @@ pub enum FollowError {
 debug_as_told!(FollowError);
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// Follows the versions of a model in a repository: what is published from now on is told, staged, or tried by a plan.
+    /// Follows the versions of a model in a repository: what is published from now on is told, staged, or tried by a plan. Where the handle
+    /// goes on with the [state](crate::Builder::state) of an earlier process, so is the newest of what was published since that has
+    /// written down what it did, by the [`created`](crate::repository::Manifest::created) of their manifests; of older ones it is told
+    /// that they are not tried.
     /// `guards` adds to each rollout what it is to be judged by.
     ///
     /// A copy that stalls, or weights that come after the graph, look whole too early. So a version that failed is tried again
@@ -134,6 +141,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         guards: impl Fn(Rollout<I, O>) -> Rollout<I, O> + Send + 'static,
     ) -> Result<Follow<I, O>, RepositoryError> {
         let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
+        let missed = if policy == OnPublish::Tell { Vec::new() } else { self.missed(&served)? };
         Ok(Follow {
             handle: self.clone(),
             served,
@@ -143,8 +151,32 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             again: OrderedSet::default(),
             waiting: OrderedSet::default(),
             removed: VecDeque::new(),
+            missed,
             told: VecDeque::new(),
         })
+    }
+
+    /// Versions that are not in use and were made since the process before this one has written down what it did, the newest last.
+    #[cfg(feature = "state")]
+    fn missed(&self, served: &Served<I, O>) -> Result<Vec<VersionId>, RepositoryError> {
+        let (inner, now) = (&self.inner, self.inner.serving.clock.now());
+        let Some(stood) = inner.control.lock().stood else { return Ok(Vec::new()) };
+        let made = |entry: Entry| Some((entry.manifest?.created.0, entry.version));
+        let all = served.repository().versions(served.model())?.into_iter().filter_map(made);
+        // What is made later than now is of another clock, as where recorded traffic is replayed.
+        let mut missed: Vec<_> = all.filter(|(made, _)| (stood..=now).contains(made)).collect();
+        missed.sort_by_key(|(made, _)| *made);
+        let control = &*inner.control.lock();
+        Ok(missed
+            .into_iter()
+            .map(|(_, version)| version)
+            .filter(|version| !control.is_in_use(*version))
+            .collect())
+    }
+
+    #[cfg(not(feature = "state"))]
+    fn missed(&self, _: &Served<I, O>) -> Result<Vec<VersionId>, RepositoryError> {
+        Ok(Vec::new())
     }
 }
 
@@ -170,6 +202,13 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     pub fn poll(&mut self) -> Result<Vec<Followed>, RepositoryError> {
         let changes = self.watch.poll()?;
         let mut all = Vec::with_capacity(changes.len());
+        let mut missed = std::mem::take(&mut self.missed);
+        if let Some(version) = missed.pop() {
+            let why = format!("it was published while no process ran, and so was {version}, which is newer");
+            missed.into_iter().for_each(|older| self.tell_refusal(older, why.clone()));
+            let done = self.try_version(version, true);
+            all.push(self.told(Followed { done, change: Change::Added { version } }));
+        }
         for change in changes {
             let followed = Followed { done: self.act(&change), change };
             all.push(self.told(followed));

@@ -547,6 +547,7 @@ impl Publish {
         if (&manifest.name, &manifest.version) != (&self.model, &self.version) {
             // Another version's tags stay with it: whoever follows one of them would go on to what nobody has tried.
             manifest.tags.clear();
+            manifest.created = Moment(now);
         }
         manifest.name.clone_from(&self.model);
         manifest.version.clone_from(&self.version);

@@ -514,3 +514,54 @@ fn a_version_that_nobody_trusted_has_signed_is_an_event() {
     assert_eq!(unsigned, [false, true], "{told:?}");
     assert!(told[1].2.contains("it is not signed"), "{told:?}");
 }
+
+/// Bug: what was published while no process ran was tried by nobody, and nothing said so. Cause: what lies in the repository when a handle
+/// begins to follow it is known. Fix: a handle that goes on with a state tries the newest of what was made since, and tells of the others.
+#[cfg(feature = "state")]
+#[test]
+fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
+    let stage = Stage::new();
+    let begin = || {
+        let (version, model) = stage.served.open("1").unwrap();
+        ModelHandle::builder("late")
+            .live(version.as_str(), model)
+            .clock(stage.clock.clone())
+            .threads(Threads::manual())
+            .state(stage.folder.0.join("state"))
+            .source(Arc::clone(&stage.served))
+            .build()
+            .unwrap()
+    };
+    let publish = |version: &str, created: Timestamp| {
+        let manifest = Manifest::new("late", version, created);
+        let draft = Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS);
+        stage.served.repository().publish(draft.bytes("notes.txt", version)).unwrap();
+        stage.clock.advance(seconds(60));
+    };
+    let policy = || OnPublish::Run(Plan::new([switchback::Step::canary(0.1).unwrap()]).unwrap());
+    let follow = |handle: &ModelHandle<f32, f32>| {
+        let guards = |rollout: switchback::Rollout<f32, f32>| rollout.guard(guard::error_rate().at_most(0.5));
+        let mut follow = handle.follow(Arc::clone(&stage.served), policy(), guards).unwrap();
+        let seen: Vec<String> = follow.poll().unwrap().iter().map(told).collect();
+        let rollouts = handle.status().rollouts;
+        let tried: Vec<String> = rollouts.iter().map(|rollout| rollout.version.to_string()).collect();
+        (seen, tried)
+    };
+    publish("2", stage.clock.now());
+    let first = begin();
+    assert_eq!(follow(&first), (vec![], vec![]), "it lay there at the first start");
+    first.close(seconds(1)).unwrap();
+
+    for version in ["3", "4"] {
+        publish(version, stage.clock.now());
+    }
+    publish("5", stage.clock.now().plus(seconds(86_400)));
+    let second = begin();
+    assert_eq!(follow(&second), (vec!["added".to_owned()], vec!["4".to_owned()]));
+    let refused: Vec<String> = second.events().iter().map(|event| event.to_string()).collect();
+    assert!(refused.iter().any(|told| told.contains("so was 4, which is newer")), "{refused:?}");
+    let _ = second.rollback("complaints");
+    second.close(seconds(1)).unwrap();
+    let third = begin();
+    assert_eq!(follow(&third), (vec![], vec![]), "it was tried by the process before");
+}
