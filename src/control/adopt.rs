@@ -20,7 +20,7 @@ use super::saved::{
     Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedGuard,
     SavedRetained, SavedVersion, owners,
 };
-use super::settings::{Retained, Standby, Unavailable};
+use super::settings::{Retained, Unavailable};
 use super::table::PAIRS;
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Shift, Timestamp};
@@ -236,39 +236,6 @@ impl Control {
             self.publish(desk, events);
         }
         any
-    }
-
-    /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.
-    pub(crate) fn look_on(&mut self, saved: &SavedControl, start: &Start<'_>, desk: Desk<'_>) {
-        let saved = &saved.clone().moved(Shift::between(saved.at, desk.now));
-        self.take_over(saved, start, desk.now);
-        self.retain_again(saved, start);
-        self.trim_retained(desk.now);
-        self.publish(desk, vec![EventKind::Standby { live: self.live.id }]);
-        let (live, frozen) = (Some(saved.live), self.frozen.clone());
-        self.standby = Some(Standby { live, frozen, taken_back: Vec::new() });
-    }
-
-    /// Whether another version is live there by now, or it is frozen there otherwise, than when it was looked at last. What was taken back here
-    /// is not followed: that stands until this process has the state.
-    pub(crate) fn is_behind(&self, saved: &SavedControl) -> bool {
-        self.standby.as_ref().is_some_and(|standby| {
-            let taken_back = |version| standby.taken_back.iter().any(|(other, _)| *other == version);
-            let moved = standby.live != Some(saved.live) && !taken_back(saved.live.version);
-            moved || standby.frozen != saved.frozen
-        })
-    }
-
-    /// Looks on again: what is live there answers here too. What was said here stands.
-    pub(crate) fn look_on_again(&mut self, saved: &SavedControl, start: &Start<'_>, desk: Desk<'_>) {
-        let said = self.standby.take().unwrap_or_default();
-        let own = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
-        self.live_since = desk.now;
-        self.look_on(saved, start, desk);
-        self.frozen = own.or(self.frozen.take());
-        if let Some(standby) = &mut self.standby {
-            standby.taken_back = said.taken_back;
-        }
     }
 
     pub(super) fn take_over(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {

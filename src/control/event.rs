@@ -451,6 +451,9 @@ pub enum EventKind {
     Standby {
         /// Live.
         live: VersionId,
+        /// What answered here before, where it was another one until that process changed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<VersionId>,
     },
     /// The process that had the state has let go of it, and this one goes on. What it goes on with follows.
     TookOver,
@@ -838,8 +841,11 @@ impl fmt::Display for Event {
             EventKind::StateFolderMended { folder } => {
                 write!(f, "the group of {folder} could write to it, and cannot any more")
             }
-            EventKind::Standby { live } => {
+            EventKind::Standby { live, from: None } => {
                 write!(f, "another process has the state: {live} answers here, and no candidate is tried")
+            }
+            EventKind::Standby { live, from: Some(from) } => {
+                write!(f, "the process that has the state has changed live: {live} answers here too, where {from} did")
             }
             EventKind::TookOver => f.write_str("this process took over from the one that had the state"),
             EventKind::LiveReplaced { from, to, reason } => {

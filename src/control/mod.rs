@@ -62,6 +62,8 @@ pub(crate) mod saved;
 #[cfg(feature = "fleet")]
 pub(crate) mod seat;
 pub(crate) mod settings;
+#[cfg(feature = "state")]
+pub(crate) mod standby;
 pub(crate) mod table;
 pub(crate) mod tick;
 pub(crate) mod tiers;

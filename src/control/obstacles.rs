@@ -194,10 +194,12 @@ impl Control {
         }
     }
 
-    /// Whether users are what counts for a canary, and live has none that could be its control.
+    /// Whether users are what counts for a canary, and live has none that could be its control. All buckets are looked at for those
+    /// alone of whom no user counts.
     fn lacks_control(&self, attempt: &Attempt) -> bool {
-        let answers_some = attempt.state.weight != Share::NONE && attempt.state.weight != Share::ALL;
-        answers_some && attempt.keys.is_some() && self.buckets.control(attempt.slot) == Share::NONE
+        let weight = attempt.state.weight;
+        let is_split = weight != Share::NONE && weight != Share::ALL && attempt.traffic.counts_no_keys();
+        is_split && self.buckets.control(attempt.slot) == Share::NONE
     }
 
     /// Looks at whether what candidates count can be trusted, and leaves out what cannot once it has stood in the way for long
@@ -205,6 +207,7 @@ impl Control {
     pub(crate) fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
         let now = desk.now;
         let mut begin_again = Vec::new();
+        let pairs = self.settings.shadowing && self.settings.canary_pairs;
         let split = |attempt: &Attempt| (self.split_of_requests(attempt), self.lacks_control(attempt));
         let splits: Vec<_> = self.attempts.iter().map(split).collect();
         for (attempt, (split, lacks_control)) in self.attempts.iter_mut().zip(splits) {
@@ -213,8 +216,12 @@ impl Control {
                 continue;
             }
             let fault = split.and_then(|split| attempt.traffic.fault(split));
-            let run_out = attempt.traffic.keys_run_out();
-            let run_out = if lacks_control { Some(String::from(NO_CONTROL)) } else { run_out };
+            let run_out = match lacks_control {
+                // Live shadows what it answers, and that is what it is compared by.
+                true if pairs => None,
+                true => Some(String::from(NO_CONTROL)),
+                false => attempt.traffic.keys_run_out(),
+            };
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
             (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);

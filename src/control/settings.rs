@@ -64,6 +64,8 @@ pub(crate) struct Settings {
 pub(crate) struct Standby {
     /// What was live there when it was looked at last.
     pub(crate) live: Option<SavedVersion>,
+    /// The version that was to answer here and could not be had, which was told.
+    pub(crate) missing: Option<SavedVersion>,
     /// The freeze that was there: another one is this process's own.
     pub(crate) frozen: Option<String>,
     /// Versions that were live here and were taken back, and why.

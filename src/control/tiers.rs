@@ -37,7 +37,7 @@ pub(crate) struct Lost {
 
 impl Control {
     /// Says how ready each version is to be. Gives those that are not.
-    pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<dyn AnyVersion>> {
+    pub(crate) fn want_tiers(&mut self, now: Timestamp) -> Vec<Arc<dyn AnyVersion>> {
         // The one before a live that is watched or, where that is lost, the older one that it would be taken back to; the one before a
         // live that seems not to fit its own model; and those that streams stay with.
         let needed = self.attempts.iter().filter_map(|attempt| attempt.previous);
@@ -52,7 +52,7 @@ impl Control {
                 let readiness = kept.version.readiness();
                 let wanted = kept.version.wanted.tier();
                 // One that cannot get there is waited for by nobody.
-                let is_moving = wanted != readiness.tier || readiness.is_weighed_no_more();
+                let is_moving = readiness.is_on_its_way_to(wanted) || readiness.is_weighed_no_more();
                 let is_stuck = kept.version.is_blocked() || self.is_degraded(kept.version.id);
                 Kept {
                     retained_for: now.since(kept.since),
@@ -71,10 +71,11 @@ impl Control {
         for version in std::iter::once(&self.live).chain(trials) {
             version.wanted.set(Tier::Hot);
         }
-        self.loaded()
-            .into_iter()
-            .filter(|version| version.wanted.tier() != version.readiness().tier)
-            .collect()
+        let (there, unsettled): (Vec<_>, Vec<_>) =
+            self.loaded().into_iter().partition(|version| version.wanted.tier() == version.readiness().tier);
+        // What is wanted of them by now they have: the next time that they lack it is told again.
+        there.iter().for_each(|version| self.set_degraded((version.id, Lack::Tier), None, now));
+        unsettled
     }
 
     /// The retained versions.

@@ -89,6 +89,11 @@ impl TrafficSeen {
         self.live += asked;
     }
 
+    /// Whether its requests have keys that could count, and none did.
+    pub(crate) fn counts_no_keys(&self) -> bool {
+        self.keyed >= KEYS_FEWEST as u64 && self.counted == 0
+    }
+
     /// That hardly any new keys come, where that is so: evidence is keys, and grows no more.
     pub(crate) fn keys_run_out(&self) -> Option<String> {
         let Self { keyed, counted, .. } = *self;

@@ -115,8 +115,19 @@ impl Control {
         let Some(before) = self.before_a_misfit() else { return };
         let arm = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
         let failed = arm.map_or(0, |arm| arm.total().errors(ErrorKind::Pipeline));
-        // One that is cold is woken first, beside this: see `want_tiers`.
-        if failed < u64::from(failures) || before.is_cold() {
+        if failed < u64::from(failures) {
+            return;
+        }
+        if before.is_cold() {
+            // It is woken first, beside this: see `want_tiers`. Where it cannot be, an older one is to be.
+            if before.is_blocked() || self.is_degraded(before.id) {
+                let before = Arc::clone(before);
+                self.lose(
+                    &before,
+                    String::from("live is to go back to it, and it cannot be woken"),
+                    desk.now,
+                );
+            }
             return;
         }
         let (version, mostly) = (self.live.id, Some(ErrorKind::Pipeline));

@@ -54,9 +54,7 @@ use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
 use crate::rollout::budget::ErrorBudget;
 #[cfg(feature = "config")]
-use crate::rollout::guard::design::{Design, Setting, TruthKind};
-#[cfg(feature = "config")]
-use crate::rollout::guard::guard::Guard;
+use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::kpi::Kpi;
@@ -154,7 +152,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// # Ok::<(), switchback::BuildError>(())
     /// ```
     ///
-    /// [`build`](Self::build) fails with whatever error `open` gives.
+    /// At a first start [`build`](Self::build) fails with whatever error `open` gives; at a later one that needs it, it is among the reasons
+    /// of [`BuildError::NoneLeft`], with those of the versions that the state names.
     pub fn live_with<N: Display, M: Model<I, O> + 'static, E: Into<Box<dyn Error + Send + Sync>>>(
         mut self,
         open: impl FnOnce() -> Result<(N, M), E> + Send + 'static,
@@ -362,12 +361,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         Ok(self)
     }
 
-    /// Refuses options that make no sense, before anything is opened or started.
     /// Refuses guards of the configuration that could never judge here: else the first version that comes would not be tried.
     #[cfg(feature = "config")]
     fn check_guards(&self) -> Result<(), BuildError> {
         let Some((told, _)) = &self.configured else { return Ok(()) };
-        let guards = told.guards();
         // As the handle will say it of itself.
         let setting = Setting {
             kind: self.task.kind(),
@@ -379,14 +376,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             matures: self.labels.maturity().is_some(),
             segments: self.inputs.segment.as_ref().map(|_| self.limits.segments + 1),
         };
-        for rule in guards.iter().filter_map(Guard::as_rule) {
-            if let Some(reason) = setting.lacks(&rule.needs()).or_else(|| Design::refused(rule, &setting)) {
-                return Err(BuildError::Guard { name: rule.to_string(), reason });
-            }
-        }
-        Ok(())
+        let refused = told.judges_nothing(&setting);
+        refused.map_or(Ok(()), |(name, reason)| Err(BuildError::Guard { name, reason }))
     }
 
+    /// Refuses options that make no sense, before anything is opened or started.
     fn check_options(&self) -> Result<(), BuildError> {
         self.labels.check()?;
         self.limits.check()?;

@@ -18,9 +18,22 @@ pub(crate) struct Chores {
 
 /// The outcome of one chore.
 pub(crate) enum Done {
-    Maintained { version: VersionId, failure: Option<String>, doubt: Option<Doubt> },
-    Settled { version: Arc<dyn AnyVersion>, reached: Result<Tier, String>, took: Duration },
-    Drilled { version: Arc<dyn AnyVersion>, drilled: DrillOutcome },
+    Maintained {
+        version: VersionId,
+        failure: Option<String>,
+        doubt: Option<Doubt>,
+    },
+    Settled {
+        version: Arc<dyn AnyVersion>,
+        /// The tier that it was to be in when it was asked.
+        asked: Tier,
+        reached: Result<Tier, String>,
+        took: Duration,
+    },
+    Drilled {
+        version: Arc<dyn AnyVersion>,
+        drilled: DrillOutcome,
+    },
 }
 
 /// Lists of chores that wait for the thread that does them. A second one is there for what a rollback wants done at once, while

@@ -283,14 +283,17 @@ pub(crate) fn load<I: ?Sized, O>(
     }
     let mut known = std::iter::once(saved.live).chain(retained);
     let live = known.find_map(|known| loaded.get(&known.version).cloned()).or(spare).or_else(|| {
-        let (id, model) = embedded?.open().ok()?;
-        match prepare(id, Some(model)) {
-            Ok(version) => Some(version),
+        let (id, prepared) = match embedded?.open() {
+            Ok((id, model)) => (id, prepare(id, Some(model))),
             Err(error) => {
-                missing.insert(id, told(error));
-                None
+                // It has no name yet: it is told beside the one in whose place it would be.
+                let before = missing.remove(&saved.live.version).unwrap_or_default();
+                let reason = format!("{before}; nor is there the version of a first start: {}", told(error));
+                missing.insert(saved.live.version, reason);
+                return None;
             }
-        }
+        };
+        prepared.map_err(|error| missing.insert(id, told(error))).ok()
     });
     match live {
         Some(live) => Ok(Loaded { live, loaded, missing }),

@@ -72,6 +72,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             return Err(ConfigError::Name { handle, config: config.name().to_owned() });
         }
         config.lacking()?;
+        if let Some((name, reason)) = config.told().judges_nothing(&self.inner.setting()) {
+            return Err(ConfigError::Guard { name, reason });
+        }
         self.lower(|control| {
             let options = &mut *self.inner.changeable.0.lock();
             let Some((before, below)) = options.file.as_ref() else {

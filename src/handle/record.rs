@@ -40,6 +40,8 @@ pub(crate) struct Writing {
     pub(crate) looking_at: Option<Place>,
     /// Its size and when it was written last, as it was looked at last.
     pub(crate) seen: Option<(u64, Option<SystemTime>)>,
+    /// Until then it is not looked at again, since it could not be read or followed.
+    pub(crate) rests_until: Timestamp,
     /// Lives of the handle so far, this one included.
     pub(crate) lives: u64,
     pub(crate) at: Timestamp,
@@ -61,7 +63,15 @@ impl Recorder {
     ) -> Self {
         let looking_at = journal.is_none().then_some(place);
         Self {
-            writing: Mutex::new(Writing { journal, looking_at, seen: None, lives, at: now, whole: true }),
+            writing: Mutex::new(Writing {
+                journal,
+                looking_at,
+                seen: None,
+                rests_until: Timestamp::default(),
+                lives,
+                at: now,
+                whole: true,
+            }),
             again: AtomicBool::new(false),
             process,
             checkpoint_every,

@@ -332,7 +332,13 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
-    pub fn bake(self, bake: Bake) -> Self {
+    ///
+    /// One that is to keep the version before as a shadow, on a handle that does not shadow, is refused where the candidate is to be exposed.
+    pub fn bake(mut self, bake: Bake) -> Self {
+        if bake.previous_as_shadow > Share::NONE && self.handle.inner.serving.shadow.is_none() {
+            self.illegal.get_or_insert(RolloutError::NoShadowing);
+            return self;
+        }
         let baked = self.configure(|control, _| {
             if let Some(attempt) = control.attempt_mut(self.number) {
                 attempt.bake = bake;

@@ -3,18 +3,25 @@
 use super::core::Core;
 use super::keeper::{Loaded, Opened, Remembered, load};
 use super::loader::{Loader, Needs};
-use super::record::Recorder;
+use super::record::{Recorder, Turn};
+use crate::base::causes::told;
+use crate::base::guarded::let_go;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::Start;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::SavedControl;
+use crate::model::Tier;
 use crate::state::names::{JOURNAL, Place};
 use crate::state::{Found, Journal, StateError};
 use crate::version::loaded::AnyVersion;
 use parking_lot::Mutex;
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A journal of another process's that could not be read, or followed, is looked at again after so long.
+const LOOKED_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Goes on from what is remembered, or looks on where another process has it; and writes down that this life has begun.
@@ -70,7 +77,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let loaded = load(&saved, None, &already, |id, own| loader.load(id, own));
             loader.told.into_inner().into_iter().for_each(|event| self.tell(event));
             let (live, loaded, missing) = match loaded {
-                Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
+                Ok(Loaded { live, loaded, missing }) => {
+                    // Where it cannot be woken its upkeep tells, and tries again.
+                    let _ = self.awake(&live);
+                    (Some(live), loaded, missing)
+                }
                 Err(none) => {
                     let missing = none.into_iter().map(|one| (one.version, one.reason)).collect();
                     (current, OrderedMap::new(), missing)
@@ -97,35 +108,96 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Answers with what is live in the process that has the state, where that is another version by now: a version that was taken back
-    /// there did harm here too. What cannot be read is looked at again at the next tick: that process may be writing it.
+    /// there did harm here too.
     fn look_again(&self, place: &Place) {
         let written = fs::metadata(place.folder.join(JOURNAL));
         let (Ok(written), Some(recorder)) = (written, &self.keeper.recorder) else { return };
-        let stamp = Some((written.len(), written.modified().ok()));
-        if recorder.turn().0.seen == stamp {
-            return;
+        let (stamp, now) = (Some((written.len(), written.modified().ok())), self.serving.clock.now());
+        {
+            let Turn(writing) = recorder.turn();
+            if writing.seen == stamp || now < writing.rests_until {
+                return;
+            }
         }
-        let Ok(found) = Found::read(&place.files, &place.folder) else { return };
-        let saved = found.state.as_deref().map(serde_json::from_slice::<SavedControl>);
-        let Some(Ok(mut saved)) = saved else { return };
-        if self.control.lock().is_behind(&saved) {
-            // Its rollouts are the other process's.
-            saved.attempts.clear();
-            let already = self.control.lock().loaded();
-            let loader = self.loader();
-            let loaded = load(&saved, None, &already, |id, own| loader.load(id, own));
-            loader.told.into_inner().into_iter().for_each(|event| self.tell(event));
-            // Where none of them can be had, what answers here goes on.
-            let Ok(Loaded { live, loaded, missing }) = loaded else { return };
-            let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
-            let start = Start { setting, after_crash, loaded, missing, torn_bytes: 0 };
-            let now = self.serving.clock.now();
-            self.change(|control| {
-                let look = |control: &mut Control| control.look_on_again(&saved, &start, self.desk(now));
-                control.succeed(Some(live), look);
-            });
+        let is_followed = self.follow_there(place);
+        let Turn(mut writing) = recorder.turn();
+        if is_followed {
+            writing.seen = stamp;
+        } else {
+            writing.rests_until = self.serving.clock.now().plus(LOOKED_AGAIN_AFTER);
         }
-        recorder.turn().0.seen = stamp;
+    }
+
+    /// Whether this process does as the one that has the state: where its journal cannot be read, or a version cannot be had, it does not.
+    fn follow_there(&self, place: &Place) -> bool {
+        let read = || {
+            let found = Found::read(&place.files, &place.folder).ok()?;
+            serde_json::from_slice::<SavedControl>(found.state.as_deref()?).ok()
+        };
+        let Some(saved) = read() else { return false };
+        self.change(|control| control.freeze_as_there(&saved, self.serving.clock.now()));
+        let (wanted, known) = {
+            let control = &*self.control.lock();
+            let Some(wanted) = control.to_follow(&saved) else { return true };
+            let is_it = |version: &Arc<dyn AnyVersion>| {
+                (version.id, version.identity) == (wanted.version, wanted.identity)
+            };
+            (wanted, control.loaded().into_iter().find(is_it))
+        };
+        // That one alone: who is to go back waits for no other.
+        let had = match known {
+            Some(version) => self.awake(&version).map_or(Ok(version), Err),
+            None => {
+                let loader = self.loader();
+                let loaded = loader.load(wanted.version, None).map_err(told);
+                loader.told.into_inner().into_iter().for_each(|event| self.tell(event));
+                match loaded {
+                    Ok(version) if version.identity != wanted.identity => {
+                        let_go(version);
+                        Err("its source has other bytes under its name".to_owned())
+                    }
+                    loaded => loaded,
+                }
+            }
+        };
+        // It may have taken long, and the other process goes on meanwhile.
+        let (now, saved) = (self.serving.clock.now(), read());
+        self.change(|control| match (had, saved) {
+            (Err(reason), _) => {
+                control.cannot_follow(wanted, reason, now);
+                false
+            }
+            (Ok(version), Some(saved)) if control.to_follow(&saved) == Some(wanted) => {
+                control.follow_there(version, &saved, self.desk(now));
+                true
+            }
+            (Ok(version), _) => {
+                if !control.is_in_use(version.id) {
+                    control.retired.push(version);
+                }
+                false
+            }
+        })
+    }
+
+    /// Wakes a version that has gone cold, before it gets any traffic; why it is not awake, where it is not.
+    fn awake(&self, version: &Arc<dyn AnyVersion>) -> Option<String> {
+        if !version.is_cold() {
+            return None;
+        }
+        self.control.lock().waking.push(version.id);
+        // Whoever is emptying it looks again before it does.
+        version.wanted.set(Tier::Hot);
+        let started = self.serving.clock.reading();
+        let failure = self.wake_aside(version);
+        let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
+        let (tier, now) = (self.tier_of(&**version), self.serving.clock.now());
+        let control = &mut *self.control.lock();
+        control.woken(version);
+        if failure.is_none() {
+            control.settled(version, tier, took, now);
+        }
+        failure
     }
 
     /// Takes over what may be taken over; an event tells where that fails.

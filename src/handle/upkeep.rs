@@ -130,9 +130,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     control.announcer.announce(now, epoch, event);
                 }
             }
-            Done::Settled { version, reached, took } => {
+            Done::Settled { version, asked, reached, took } => {
                 let failure = match reached {
                     Ok(tier) => {
+                        version.arrived_for(asked);
                         control.settled(&version, tier, took, now);
                         version.forget_weight();
                         None
@@ -181,7 +182,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Wakes a version on a thread of its own, and waits no longer than that may take; why it is not awake, where it is not.
-    fn wake_aside(&self, version: &Arc<dyn AnyVersion>) -> Option<String> {
+    pub(super) fn wake_aside(&self, version: &Arc<dyn AnyVersion>) -> Option<String> {
         const WAKER: &str = "switchback-wake";
         if version.is_blocked() {
             return Some("a call of its code has not returned".to_owned());
@@ -243,6 +244,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         for version in callable(versions) {
             let started = self.serving.clock.reading();
             let upkeep = (Activity::Upkeep, self.staging_deadline);
+            let asked = version.wanted.tier();
             let settled = round.call(version, upkeep, || version.settle())?;
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             // An error's text and destructor may be the host's: before anybody takes note of it under a lock.
@@ -251,7 +253,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 Ok(Err(error)) => Err(told(error)),
                 Err(error) => Err(error.to_string()),
             };
-            done(Done::Settled { version: Arc::clone(version), reached, took });
+            done(Done::Settled { version: Arc::clone(version), asked, reached, took });
         }
         Some(())
     }

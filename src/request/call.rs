@@ -566,10 +566,15 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         // Allocates nothing where none has failed.
         let failed = rows.iter().zip(results).filter(|(_, (attempted, _))| attempted.result.is_err());
         let failed: Vec<&I> = failed.map(|(row, _)| *row).collect();
-        let asked = match Self::substitute(routing, arm) {
-            Some(substitute) if !failed.is_empty() => self.ask_batch(substitute, &failed),
-            _ => Vec::new(),
-        };
+        let mut asked = Vec::new();
+        if let Some(substitute) = Self::substitute(routing, arm).filter(|_| !failed.is_empty()) {
+            asked = self.ask_batch(substitute, &failed);
+            if asked.len() > 1 && asked.iter().all(|(attempted, _)| attempted.result.is_err()) {
+                // One row may be what no version takes: it is not to cost the others their answer.
+                let one = |row: &&I| (self.ask(substitute, row, &mut Kept::Unreadable), Kept::Unreadable);
+                asked = failed.iter().map(one).collect();
+            }
+        }
         asked.into_iter().map(|(attempted, _)| attempted)
     }
 

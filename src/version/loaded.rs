@@ -158,6 +158,8 @@ impl dyn AnyVersion + '_ {
 #[derive(Debug, Clone)]
 pub(crate) struct Readiness {
     pub(crate) tier: Tier,
+    /// The tier that it was asked for last and went as far to as it can: a model without that tier stays where it is.
+    arrived_for: Option<Tier>,
     /// It has tiers to go to without being loaded again.
     pub(crate) is_prepared: bool,
     pub(crate) memory: Option<Memory>,
@@ -166,6 +168,11 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
+    /// Whether it is on its way to a tier.
+    pub(crate) fn is_on_its_way_to(&self, wanted: Tier) -> bool {
+        self.tier != wanted && self.arrived_for != Some(wanted)
+    }
+
     /// Whether what is known of its memory is of a tier that it was in before.
     pub(crate) fn is_weighed_no_more(&self) -> bool {
         self.memory.is_some() && self.weighed_at.is_none()
@@ -223,8 +230,14 @@ impl<I: ?Sized, O> Drop for Place<I, O> {
 impl Known {
     fn new(id: VersionId, identity: Identity, description: Description) -> Self {
         let is_prepared = description.prepared;
-        let readiness =
-            Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
+        let readiness = Readiness {
+            tier: Tier::Hot,
+            arrived_for: None,
+            is_prepared,
+            memory: None,
+            weighed_at: None,
+            drilled: None,
+        };
         Self {
             id,
             identity,
@@ -297,6 +310,11 @@ impl Known {
     pub(crate) fn is_cold(&self) -> bool {
         // TargetTier cold: it may be on its way there.
         self.wanted.tier() == Tier::Cold || self.readiness.lock().tier == Tier::Cold
+    }
+
+    /// Notes that it has gone as far as it can to a tier.
+    pub(crate) fn arrived_for(&self, wanted: Tier) {
+        self.readiness.lock().arrived_for = Some(wanted);
     }
 
     /// Notes the tier it is in; the one it was in.

@@ -8,7 +8,8 @@ use crate::base::invalid::checked_when_read;
 use crate::model::Tier;
 
 /// When retained versions step down, from [hot](Tier::Hot) to [warm](Tier::Warm) to [cold](Tier::Cold): by how long they have
-/// been retained, and by what they take of memory together. The version that a new live is watched against stays hot.
+/// been retained, and by what they take of memory together. The version that a new live is watched against stays hot, over the budget too,
+/// and so do those that [streams](crate::requests::Pinned) stay with, and the one before a live that does not fit its own model.
 ///
 /// Stepping down by time needs a prepared form (`OnnxModel::prepared`), since only that is back within
 /// milliseconds; a version without one stays hot unless the budget is exceeded.
@@ -51,8 +52,8 @@ impl Tiers {
     }
 
     /// Sets what all retained versions may take of the process's own memory together, in bytes; no limit by default.
-    /// While they take more, the one retained for longest steps down, at each tick by one tier, a version without a
-    /// prepared form to cold at once. Going back to such a one takes as long as loading it.
+    /// While they take more, the one retained for longest steps down by one tier, a version without a prepared form to cold at once, and the
+    /// next once that has arrived and been measured. Going back to such a one takes as long as loading it.
     pub const fn private_bytes(mut self, bytes: u64) -> Self {
         self.private_bytes = Some(bytes);
         self
@@ -69,7 +70,7 @@ impl Default for Tiers {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
     pub(crate) retained_for: Duration,
-    /// Something watches against it.
+    /// Something watches against it, or a stream stays with it.
     pub(crate) needed: bool,
     pub(crate) is_prepared: bool,
     /// Where it is, or is on its way to.

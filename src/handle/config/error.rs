@@ -52,6 +52,14 @@ pub enum ConfigError {
         /// The name of the handle.
         handle: String,
     },
+    /// Another file was read while the handle runs, and a guard of it could never judge here.
+    #[error("guard `{name}` can judge nothing here: {reason}")]
+    Guard {
+        /// The guard.
+        name: String,
+        /// The obstacle.
+        reason: String,
+    },
     /// The secret stands in a variable that is not there.
     #[error("secret.env: the variable {variable} is not set, or is no text: set it to 32 hexadecimal digits")]
     Variable {

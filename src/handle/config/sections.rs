@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 use super::section::{Part, Read, Size, Span, section, words};
 use crate::base::node::{Misread, Node, Value, time};
 use crate::rollout::guard::Stated;
+use crate::rollout::guard::design::{Design, Setting};
+use crate::rollout::guard::guard::Guard;
 use crate::rollout::plan::{PLAN, Plan};
 use crate::task::outcome::{Actual, Outcome};
 
@@ -500,6 +502,14 @@ impl Told {
     /// The guards of each rollout.
     pub(crate) fn guards(&self) -> &[Stated] {
         self.rollout.as_ref().map_or(&[], |rollout| &rollout.guards)
+    }
+
+    /// A rule among the guards that could never judge in a setting, and why. Guards of drift ask what is known once versions run.
+    pub(crate) fn judges_nothing(&self, setting: &Setting<'_>) -> Option<(String, String)> {
+        self.guards().iter().filter_map(Guard::as_rule).find_map(|rule| {
+            let reason = setting.lacks(&rule.needs()).or_else(|| Design::refused(rule, setting))?;
+            Some((rule.to_string(), reason))
+        })
     }
 }
 

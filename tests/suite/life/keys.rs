@@ -143,11 +143,12 @@ fn a_rollout_whose_users_have_run_out_says_so() {
 
 /// A service that is asked by users who come alike, with so many candidates that are equal to live on so much of it each; what was held
 /// back, and the samples of each one's guard.
-fn several(candidates: usize, share: f64) -> (Vec<String>, Vec<(u64, String)>) {
+fn several(candidates: usize, share: f64, shadows: bool) -> (Vec<String>, Vec<(u64, String)>) {
     let clock = clock();
     let right = |name: &str| version(name, &clock, move |_: &Ask| (Reply::yes(0.9), MILLISECOND));
-    let handle = service(&clock, 1).live("v1", right("one")).build().unwrap();
-    let mut world = World::new(handle, &clock, 1);
+    let builder = service(&clock, 1).live("v1", right("one"));
+    let builder = if shadows { builder.shadowing(Shadowing::new()) } else { builder };
+    let mut world = World::new(builder.build().unwrap(), &clock, 1);
     let names: Vec<String> = (0..candidates).map(|number| format!("c{number}")).collect();
     let rollouts: Vec<_> = names
         .iter()
@@ -183,7 +184,7 @@ fn several(candidates: usize, share: f64) -> (Vec<String>, Vec<(u64, String)>) {
 #[test]
 fn several_candidates_whose_users_come_alike_are_not_held_back() {
     for (candidates, share) in [(5, 0.1), (8, 0.05), (2, 0.3)] {
-        let (held, seen) = several(candidates, share);
+        let (held, seen) = several(candidates, share, false);
         assert!(held.iter().all(|reason| !reason.contains("a few keys")), "{candidates}: {held:?}");
         assert!(seen.iter().all(|(samples, _)| *samples > 500), "{candidates}: {seen:?}");
     }
@@ -193,10 +194,16 @@ fn several_candidates_whose_users_come_alike_are_not_held_back() {
 /// users had run out. Fix: it is told, once, and stands beside its guards.
 #[test]
 fn a_candidate_that_live_has_no_users_left_for_says_so() {
-    let (held, seen) = several(3, 0.25);
+    let (held, seen) = several(3, 0.25, false);
     let without: Vec<_> = seen.iter().filter(|(samples, _)| *samples == 0).collect();
     assert!(!without.is_empty(), "{seen:?}");
     let why = "none of live's users is left to compare its users with";
     assert!(without.iter().all(|(_, note)| note.contains(why)), "{without:?}");
     assert_eq!(held.iter().filter(|reason| reason.starts_with(why)).count(), without.len(), "{held:?}");
+    // Where live shadows what they answer, each has pairs.
+    let (held, seen) = several(3, 0.25, true);
+    assert!(
+        held.is_empty() && seen.iter().all(|(samples, note)| *samples > 0 && !note.contains(why)),
+        "{held:?} {seen:?}"
+    );
 }

@@ -242,6 +242,35 @@ fn a_batch_that_comes_back_short_is_a_failure_of_every_row_and_live_answers() {
     assert_eq!(rollout.status().unwrap().candidate.fallbacks, 3);
 }
 
+/// Fails whole batches that have a row which it does not take.
+struct Poisoned(&'static str);
+
+impl Model<f64, f64> for Poisoned {
+    fn predict(&self, input: &f64) -> Result<f64, ModelError> {
+        if *input < 0.0 { Err(ModelError::engine("out of memory")) } else { Ok(0.5) }
+    }
+    fn identity(&self) -> Identity {
+        Identity::of([("poisoned", self.0.as_bytes())])
+    }
+    fn predict_batch(&self, inputs: &[&f64]) -> Vec<Result<f64, ModelError>> {
+        let whole = inputs.iter().map(|input| self.predict(input)).collect::<Result<Vec<_>, _>>();
+        match whole {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) => inputs.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+}
+
+/// Bug: a row that no version takes cost all rows of its batch their answer, where a candidate had failed on the batch. Cause: live was asked the
+/// batch, which failed as a whole again. Fix: then it is asked row by row.
+#[test]
+fn a_row_that_no_version_takes_costs_the_others_no_answer() {
+    let service = builder(&clock()).live("v1", Poisoned("one")).build().unwrap();
+    service.stage("v2", Poisoned("two")).unwrap().canary(1.0).unwrap();
+    let answers = service.request().batch(&[1.0, -1.0, 2.0]);
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+}
+
 #[test]
 fn latency_is_what_the_caller_waited_a_failed_attempt_included() {
     let clock = clock();

@@ -1421,6 +1421,13 @@ fn a_first_version_is_opened_only_where_it_is_needed() {
     is_gone.store(true, Ordering::Relaxed);
     let third = start();
     assert_eq!((third.live().as_str(), opened.load(Ordering::Relaxed)), ("v1", 2));
+    end(third);
+    // Nor can that be had: it is told with the others.
+    let first = || Err::<(&str, Scripted<f64, f64>), _>(LoadError::other("there is none"));
+    let gone = |_: &str| -> Opened { Err("gone".into()) };
+    let refused = builder(&clock).live_with(first).state(&folder.0).source(gone).build().unwrap_err();
+    assert!(refused.to_string().contains("nor is there the version of a first start"), "{refused}");
+    assert!(refused.to_string().contains("there is none"), "{refused}");
     // Its error is the build's.
     let none = || Err::<(&str, Scripted<f64, f64>), _>(LoadError::other("there is none"));
     let refused = builder(&clock).live_with(none).build().unwrap_err();
@@ -1439,7 +1446,8 @@ fn a_process_that_looks_on_answers_with_what_is_live_in_the_one_that_decides() {
     let says_of = |name: &str| says(name, if name == "v1" { 0.1 } else { 0.9 });
     let start = || {
         let source = move |name: &str| -> Opened { Ok(Box::new(says_of(name))) };
-        builder(&clock).live("v1", says_of("v1")).state(&folder.0).source(source).build().unwrap()
+        let builder = builder(&clock).retention(Retention::new().versions(9));
+        builder.live("v1", says_of("v1")).state(&folder.0).source(source).build().unwrap()
     };
     let first = start();
     let stage = |name: &str| first.stage(name, says_of(name)).unwrap();
@@ -1456,7 +1464,7 @@ fn a_process_that_looks_on_answers_with_what_is_live_in_the_one_that_decides() {
     let _ = first.rollback("v2 is bad");
     assert_eq!(answers(), "v1");
     let told = events(&second, |event| match event {
-        EventKind::Standby { live } => Some(live.to_string()),
+        EventKind::Standby { live, .. } => Some(live.to_string()),
         _ => None,
     });
     assert_eq!(told, ["v2", "v1"]);
@@ -1475,12 +1483,61 @@ fn a_process_that_looks_on_answers_with_what_is_live_in_the_one_that_decides() {
     stage("v4").canary(0.5).unwrap();
     first.checkpoint().unwrap();
     assert_eq!(answers(), "v1");
+    // A freeze there moves nothing here.
+    first.freeze("somebody looks there");
+    assert_eq!(answers(), "v1");
+    first.unfreeze();
+    assert_eq!(answers(), "v1");
     stage("v5").promote().unwrap();
     assert_eq!(answers(), "v5");
+    // There it goes back to what was taken back here: here to what came before both.
+    let _ = first.rollback("v5 is bad");
+    assert_eq!((first.live().as_str(), answers().as_str()), ("v3", "v1"));
+    stage("v6").promote().unwrap();
+    assert_eq!(answers(), "v6");
+    let _ = second.rollback("v6 is bad");
+    assert_eq!(second.live(), "v1", "and never to what was taken back here");
+    stage("v5b").promote().unwrap();
+    assert_eq!(answers(), "v5b");
     assert_eq!(second.status().frozen.as_deref(), Some("somebody looks"));
     end(first);
     (0..3).for_each(|_| tick(&second, &clock));
-    assert_eq!((second.status().standby, second.live()), (false, switchback::VersionId::new("v5").unwrap()));
+    assert_eq!((second.status().standby, second.live()), (false, switchback::VersionId::new("v5b").unwrap()));
+}
+
+/// What is live in the process that decides and cannot be had here is told once, asked for again after a while, and keeps nobody.
+#[test]
+fn what_a_process_that_looks_on_cannot_have_it_asks_for_again() {
+    let (clock, folder) = (clock(), Folder::new());
+    let (asked, is_there) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let start = || {
+        let (asked, is_there) = (Arc::clone(&asked), Arc::clone(&is_there));
+        let source = move |name: &str| -> Opened {
+            asked.fetch_add(1, Ordering::Relaxed);
+            match name {
+                "v2" if is_there.load(Ordering::Relaxed) => Ok(Box::new(says("two", 0.9))),
+                _ => Err("the bucket is away".into()),
+            }
+        };
+        builder(&clock).live("v1", says("one", 0.1)).state(&folder.0).source(source).build().unwrap()
+    };
+    let (first, second) = (start(), start());
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    for _ in 0..20 {
+        first.checkpoint().unwrap();
+        tick(&second, &clock);
+        assert_eq!(second.predict(&1.0).unwrap().version(), "v1");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    is_there.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        tick(&second, &clock);
+    }
+    assert_eq!(second.predict(&1.0).unwrap().version(), "v2");
+    let told: Vec<String> = second.events().iter().map(|event| event.to_string()).collect();
+    assert_eq!(told.iter().filter(|told| told.contains("the bucket is away")).count(), 1, "{told:?}");
+    let changed = "the process that has the state has changed live: v2 answers here too, where v1 did";
+    assert!(told.iter().any(|told| told == changed), "{told:?}");
 }
 
 /// Bug: a value that was refused, since it lay beyond its figure's bounds, was counted as silence where the process had ended meanwhile. Cause:

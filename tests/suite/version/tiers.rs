@@ -230,6 +230,28 @@ fn over_the_budget_nothing_goes_before_the_oldest_has_arrived_and_is_measured() 
     assert_eq!((a.tier(), b.tier()), (Tier::Warm, Tier::Hot));
 }
 
+/// Bug: where the version that had been retained for longest stays as it is, a closure, nothing was lowered for the budget any more. Cause: it was
+/// waited for to arrive. Fix: what went as far as it can has arrived.
+#[test]
+fn over_the_budget_nobody_waits_for_what_stays_as_it_is() {
+    let clock = clock();
+    let [b, c, d] = ["b", "c", "d"].map(tiered);
+    let service = builder(&clock)
+        .retention(Retention::new().versions(4).tiers(Tiers::new().private_bytes(150)))
+        .live("a", closure("a@1", |x: &f64| Ok(*x)))
+        .build()
+        .unwrap();
+    for (name, model) in [("b", &b), ("c", &c), ("d", &d)] {
+        model.0.private_bytes.store(100, Ordering::Relaxed);
+        service.stage(name, model.clone()).unwrap().promote().unwrap();
+        tick(&service, &clock);
+    }
+    for _ in 0..40 {
+        tick(&service, &clock);
+    }
+    assert_eq!((b.tier(), c.tier(), d.tier()), (Tier::Warm, Tier::Hot, Tier::Hot));
+}
+
 /// Bug: a stream failed, and waited a second each time, once the version that it finishes on had gone cold. Cause: only what is live, on trial
 /// or watched against was kept awake. Fix: so is what streams stay with.
 #[test]
