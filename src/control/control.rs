@@ -14,8 +14,7 @@ use super::loads::Loading;
 use super::pins::Pin;
 #[cfg(feature = "state")]
 use super::settings::Standby;
-use super::settings::{Quarantine, Record, Retained, Settings, Unavailable};
-use super::tiers::Lack;
+use super::settings::{Lack, Quarantine, Record, Retained, Settings, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::{OrderedMap, OrderedSet};

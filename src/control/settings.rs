@@ -6,8 +6,6 @@ use std::time::Duration;
 #[cfg(feature = "state")]
 use super::event::Cause;
 use super::pins::PinPolicy;
-#[cfg(feature = "state")]
-use super::saved::SavedVersion;
 use crate::base::clock::{Clock, Timestamp};
 use crate::model::identity::Identity;
 use crate::rollout::budget::ErrorBudget;
@@ -63,13 +61,26 @@ pub(crate) struct Settings {
 #[derive(Default)]
 pub(crate) struct Standby {
     /// What was live there when it was looked at last.
-    pub(crate) live: Option<SavedVersion>,
+    pub(crate) live: Option<(VersionId, Identity)>,
     /// The version that was to answer here and could not be had, which was told.
-    pub(crate) missing: Option<SavedVersion>,
+    pub(crate) missing: Option<(VersionId, Identity)>,
     /// The freeze that was there: another one is this process's own.
     pub(crate) frozen: Option<String>,
     /// Versions that were live here and were taken back, and why.
     pub(crate) taken_back: Vec<(VersionId, Cause)>,
+}
+
+/// What a version may lack. Each is told and mended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lack {
+    /// It could not replace what it lost.
+    Lost,
+    /// It could not reach the tier that it is to be in.
+    Tier,
+}
+
+impl Lack {
+    pub(crate) const ALL: [Self; 2] = [Self::Lost, Self::Tier];
 }
 
 /// A version that is kept for a rollback.

@@ -12,8 +12,13 @@ use super::event::EventKind;
 use super::saved::{SavedControl, SavedVersion};
 use super::settings::{Retained, Standby};
 use crate::base::clock::{Shift, Timestamp};
+use crate::model::identity::Identity;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
+
+fn named(SavedVersion { version, identity }: SavedVersion) -> (VersionId, Identity) {
+    (version, identity)
+}
 
 impl Control {
     /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.
@@ -23,7 +28,7 @@ impl Control {
         self.retain_again(saved, start);
         self.trim_retained(desk.now);
         self.publish(desk, vec![EventKind::Standby { live: self.live.id, from: None }]);
-        let (live, frozen) = (Some(saved.live), self.frozen.clone());
+        let (live, frozen) = (Some(named(saved.live)), self.frozen.clone());
         self.standby = Some(Standby { live, frozen, ..Standby::default() });
     }
 
@@ -47,7 +52,7 @@ impl Control {
     /// The version that is to answer here, where another one is live there than when it was looked at last: that one or, where it was taken
     /// back here, the last one that would be gone back to there and was not.
     pub(crate) fn to_follow(&self, saved: &SavedControl) -> Option<SavedVersion> {
-        let standby = self.standby.as_ref().filter(|standby| standby.live != Some(saved.live))?;
+        let standby = self.standby.as_ref().filter(|standby| standby.live != Some(named(saved.live)))?;
         let taken_back =
             |known: &SavedVersion| standby.taken_back.iter().any(|(version, _)| *version == known.version);
         let retained = saved.retained.iter().filter(|kept| !kept.taken_back).map(|kept| kept.version);
@@ -56,10 +61,11 @@ impl Control {
 
     /// Says that a version which is to answer here cannot be had, once for each.
     pub(crate) fn cannot_follow(&mut self, wanted: SavedVersion, reason: String, now: Timestamp) {
-        let Some(standby) = self.standby.as_mut().filter(|standby| standby.missing != Some(wanted)) else {
+        let Some(standby) = self.standby.as_mut().filter(|standby| standby.missing != Some(named(wanted)))
+        else {
             return;
         };
-        standby.missing = Some(wanted);
+        standby.missing = Some(named(wanted));
         let kind = EventKind::Unavailable { version: wanted.version, reason };
         self.announcer.announce(now, self.epoch, kind);
     }
@@ -72,7 +78,7 @@ impl Control {
         desk: Desk<'_>,
     ) {
         let Some(standby) = &mut self.standby else { return };
-        (standby.live, standby.missing) = (Some(saved.live), None);
+        (standby.live, standby.missing) = (Some(named(saved.live)), None);
         let taken_back: Vec<VersionId> = standby.taken_back.iter().map(|(version, _)| *version).collect();
         let saved = saved.clone().moved(Shift::between(saved.at, desk.now));
         self.remember(&version, desk.now);

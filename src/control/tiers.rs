@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::control::Control;
 use super::event::EventKind;
-use super::settings::{Retained, Unavailable};
+use super::settings::{Lack, Retained, Unavailable};
 use crate::base::clock::Timestamp;
 use crate::model::Tier;
 use crate::request::ahead::Back;
@@ -15,19 +15,6 @@ use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::loaded::{AnyVersion, Known};
 use crate::version::tiers::Kept;
-
-/// What a version may lack. Each is told and mended by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lack {
-    /// It could not replace what it lost.
-    Lost,
-    /// It could not reach the tier that it is to be in.
-    Tier,
-}
-
-impl Lack {
-    pub(crate) const ALL: [Self; 2] = [Self::Lost, Self::Tier];
-}
 
 /// A retained version that cannot be made to answer any more.
 pub(crate) struct Lost {

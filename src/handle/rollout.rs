@@ -636,7 +636,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why this handle can never give what a guard needs.
     fn cannot_give(&self, needs: &Needs) -> Option<String> {
         let inner = &self.handle.inner;
-        if let Some(undeclared) = inner.setting().lacks(needs) {
+        if let Some(undeclared) = inner.setting().lacks(needs.metric, needs.kpi.as_deref()) {
             return Some(undeclared);
         }
         let Some(drift) = inner.serving.drift.as_ref().filter(|_| needs.drift) else {

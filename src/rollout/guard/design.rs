@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::Needs;
 use super::numbers::written;
 use super::rule::{Figure, Limit, Rule, words};
 use super::tested::Tested;
@@ -32,13 +31,12 @@ pub(crate) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// Why a figure that a guard needs is not there, where it is not.
-    pub(crate) fn lacks(&self, needs: &Needs) -> Option<String> {
-        if needs.metric.is_some_and(|metric| !metric.is_of(self.kind)) {
+    /// Why a figure of quality, or a business figure, that a guard needs is not there, where it is not.
+    pub(crate) fn lacks(&self, metric: Option<Metric>, kpi: Option<&str>) -> Option<String> {
+        if metric.is_some_and(|metric| !metric.is_of(self.kind)) {
             return Some(String::from("the handle's task has no such figure: declare another task"));
         }
-        let declared = |name: &str| self.kpis.iter().any(|kpi| kpi.name() == name);
-        let kpi = needs.kpi.as_ref().filter(|kpi| !declared(kpi))?;
+        let kpi = kpi.filter(|kpi| !self.kpis.iter().any(|declared| declared.name() == *kpi))?;
         Some(format!("the business figure `{kpi}` was not declared: add it at build"))
     }
 }
