@@ -140,8 +140,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// The same, of a version that is opened only where it is needed: at a first start, and where none of the versions that the
-    /// [state](Self::state) names can be had. At every other start what is live stands there, and is found by
-    /// [`source`](Self::source): so what `open` would open may be gone by then.
+    /// state names can be had. At every other start what is live stands there, and is found by
+    /// the source: so what `open` would open may be gone by then.
     ///
     /// ```
     /// # use switchback::{ModelHandle, closure, model::LoadError};
@@ -153,7 +153,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// ```
     ///
     /// At a first start [`build`](Self::build) fails with whatever error `open` gives; at a later one that needs it, it is among the reasons
-    /// of [`BuildError::NoneLeft`], with those of the versions that the state names.
+    /// of `BuildError::NoneLeft`, with those of the versions that the state names.
     pub fn live_with<N: Display, M: Model<I, O> + 'static, E: Into<Box<dyn Error + Send + Sync>>>(
         mut self,
         open: impl FnOnce() -> Result<(N, M), E> + Send + 'static,
