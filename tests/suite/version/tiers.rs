@@ -298,20 +298,24 @@ fn a_version_that_cannot_reach_its_tier_is_told_of_once() {
 /// gone back to when it is awake.
 #[test]
 fn a_live_that_does_not_fit_is_taken_back_to_a_version_that_is_awake() {
-    let (service, clock, [_, b, c]) =
-        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
-    tick(&service, &clock);
-    assert_eq!(b.tier(), Tier::Cold);
-    c.0.is_misfit.store(true, Ordering::Relaxed);
-    for _ in 0..20 {
-        assert!(service.predict(&1.0).is_err());
-    }
-    for _ in 0..4 {
+    for is_stuck in [false, true] {
+        let (service, clock, [a, b, c]) =
+            three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
         tick(&service, &clock);
-        let answered = service.predict(&1.0);
-        assert!(answered.is_ok() || service.live() == "c", "{answered:?}");
+        assert_eq!((a.tier(), b.tier()), (Tier::Cold, Tier::Cold));
+        // One that cannot be woken any more is passed over.
+        b.0.is_stuck.store(is_stuck, Ordering::Relaxed);
+        c.0.is_misfit.store(true, Ordering::Relaxed);
+        for _ in 0..20 {
+            assert!(service.predict(&1.0).is_err());
+        }
+        for _ in 0..6 {
+            tick(&service, &clock);
+            let answered = service.predict(&1.0);
+            assert!(answered.is_ok() || service.live() == "c", "{answered:?}");
+        }
+        assert_eq!(service.live(), if is_stuck { "a" } else { "b" });
     }
-    assert_eq!((service.live().as_str(), b.tier()), ("b", Tier::Hot));
 }
 
 #[test]
