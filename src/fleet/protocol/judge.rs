@@ -277,8 +277,8 @@ impl<C: Counts> Judge<C> {
             }
             (At::Row(tick, name), reply) => {
                 match reply {
+                    // How late it is the listing says: others were read long before this one, and would be old by it.
                     Reply::Value { value: Value::Row(row), tag, at } if row.name == name => {
-                        self.store_now = self.store_now.max(*at);
                         let kept = Kept { tag: Some(tag.clone()), row: Some(Arc::clone(row)), at: *at };
                         self.rows.insert(name, kept);
                     }
@@ -307,7 +307,6 @@ impl<C: Counts> Judge<C> {
                 self.stand_down(now);
             }
             (At::Look(tick, sent, ledger), Reply::Value { value: Value::Ledger(there), tag, at }) => {
-                self.store_now = self.store_now.max(*at);
                 if there.nonce == ledger.nonce {
                     return self.judge(&tick, sent, &ledger, tag, following, layout, judgement, chance, now);
                 }

@@ -45,18 +45,15 @@ impl<'a> Fleet<'a> {
         let head = Value::<Tally>::Head(Written::new(head).unwrap().into());
         let bytes = head.write(&sealer, layout.head()).unwrap();
         store.put(layout.head(), &bytes, Over::Nothing).unwrap();
-        let member = |seed| {
-            Member::new(
-                layout.clone(),
-                Build { library, host: String::new() },
-                "class",
-                seed,
-                clock.now(),
-                Rules::default(),
-            )
-        };
-        let members = (1..=3).map(member).collect();
-        Self { store, sealer, layout, clock, members }
+        let mut fleet = Self { store, sealer, layout, clock, members: Vec::new() };
+        (1..=3).for_each(|seed| fleet.join(library, seed));
+        fleet
+    }
+
+    fn join(&mut self, library: u32, seed: u64) {
+        let build = Build { library, host: String::new() };
+        let (layout, now) = (self.layout.clone(), self.clock.now());
+        self.members.push(Member::new(layout, build, "class", seed, now, Rules::default()));
     }
 
     /// Lets a second pass, in which users ask each member sixty times, and a candidate fails so many times of ten.
@@ -71,6 +68,40 @@ impl<'a> Fleet<'a> {
             if member.exposes(1, now) {
                 let tally = Tally { canary: 6, failed: 6 * fails / 10, control: 54, failed_there: 0 };
                 member.count_in(1, member.place().seq, &tally, now);
+            }
+        }
+    }
+
+    /// The one that judges, and how often it has cut.
+    fn judge(&self) -> (usize, u64) {
+        let judge = self.members.iter().position(|member| member.judge.judging).unwrap();
+        (judge, self.members[judge].judge.ledger().unwrap().n)
+    }
+
+    /// Lets so many seconds pass, in which each answer to the one that judges takes so long, and no other one is asked to.
+    fn slowly(&mut self, seconds: u64, takes: u64, judge: usize) {
+        let mut waits = None;
+        for _ in 0..seconds {
+            self.clock.advance(Duration::from_secs(1));
+            let now = self.clock.now();
+            let due = |(_, at): &mut (_, Timestamp)| *at <= now;
+            if let Some((act, _)) = waits.take_if(due) {
+                let reply = perform(self.store, &self.sealer, &act, &mut None);
+                self.members[judge].reply(Lane::Judge, &Ramp { goes_on: false }, &reply, now);
+            }
+            for (place, member) in self.members.iter_mut().enumerate() {
+                while let Some((lane, act)) = member.due(now) {
+                    if lane != Lane::Judge {
+                        let reply = perform(self.store, &self.sealer, &act, &mut None);
+                        member.reply(lane, &Ramp { goes_on: false }, &reply, now);
+                    } else if place == judge {
+                        waits = Some((act, now.plus(Duration::from_secs(takes))));
+                    }
+                }
+                if member.exposes(1, now) {
+                    let tally = Tally { canary: 6, failed: 0, control: 54, failed_there: 0 };
+                    member.count_in(1, member.place().seq, &tally, now);
+                }
             }
         }
     }
@@ -307,4 +338,22 @@ fn a_head_with_little_room_is_not_raised_and_is_lowered() {
         (0..3).for_each(|_| fleet.second(0));
         assert_eq!(fleet.head().head.lowered.len(), 1);
     }
+}
+
+/// Bug: where the rows took half a minute to read, processes that lived counted as ended, and three within a minute held the plan. Cause: a row
+/// that was read late showed how late it was, and those that were read first were old by then. Fix: how late it is a listing says, in which all
+/// were asked for at once.
+#[test]
+fn nobody_has_ended_where_rows_are_read_slowly() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock);
+    (4..=9).for_each(|seed| fleet.join(1, seed));
+    (0..36).for_each(|_| fleet.second(0));
+    let (judge, before) = fleet.judge();
+    fleet.slowly(300, 5, judge);
+    let ledger = fleet.members[judge].judge.ledger().unwrap();
+    assert!(fleet.members[judge].judge.judging && ledger.n > before + 3, "{before} {}", ledger.n);
+    let ends: Vec<u64> = ledger.ends.trials.values().map(|trial| trial.exposed.ends).collect();
+    assert_eq!(ends, [0], "{:#?}", ledger.ends);
 }
