@@ -207,7 +207,9 @@ fn without(rule: ProtocolRule, seeds: u64, tell: bool) -> (usize, usize) {
 /// Every world, with good candidates and bad ones, on all cores.
 fn all(seeds: std::ops::Range<u64>, without: Option<ProtocolRule>) -> Vec<(Setup, Findings)> {
     let setups: Vec<Setup> = seeds
-        .flat_map(|seed| World::ALL.map(|world| [false, true].map(|bad| Setup { seed, world, bad, without })))
+        .flat_map(|seed| {
+            World::ALL.map(|world| [false, true].map(|bad| Setup { seed, world, bad, without, lands: false }))
+        })
         .flatten()
         .collect();
     let (next, done) = (AtomicU64::new(0), Mutex::new(Vec::with_capacity(setups.len())));

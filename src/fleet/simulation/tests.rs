@@ -8,7 +8,7 @@ use super::{Findings, ProtocolRule, Setup, World, run};
 fn runs(seeds: Range<u64>, worlds: &[World], without: Option<ProtocolRule>) -> Vec<(Setup, Findings)> {
     let setups: Vec<Setup> = seeds
         .flat_map(|seed| worlds.iter().map(move |world| (seed, *world)))
-        .flat_map(|(seed, world)| [false, true].map(|bad| Setup { seed, world, bad, without }))
+        .flat_map(|(seed, world)| [false, true].map(|bad| Setup { seed, world, bad, without, lands: false }))
         .collect();
     // Seeds know nothing of each other, and one runs the same on whatever thread.
     std::thread::scope(|scope| {
@@ -29,8 +29,7 @@ fn broken(runs: &[(Setup, Findings)]) -> Vec<&(Setup, Findings)> {
 
 #[test]
 fn no_seed_of_any_world_is_broken() {
-    // In seed 9 of `Restores` a row that was under way when the store was put back counts twice, which is not mended: see `docs/fleet.md`.
-    let runs = runs(10..20, &World::ALL, None);
+    let runs = runs(0..10, &World::ALL, None);
     let broken = broken(&runs);
     assert!(broken.is_empty(), "{broken:#?}");
     // A simulation in which nothing happens shows nothing.
@@ -52,7 +51,7 @@ fn no_seed_of_any_world_is_broken() {
 
 #[test]
 fn one_seed_runs_the_same_again() {
-    let setup = Setup { seed: 3, world: World::Storm, bad: false, without: None };
+    let setup = Setup { seed: 3, world: World::Storm, bad: false, without: None, lands: false };
     assert_eq!(run(&setup), run(&setup));
 }
 
@@ -90,6 +89,19 @@ fn a_rule_that_is_left_out_is_missed() {
 /// what is judged was read after the wait.
 #[test]
 fn whoever_begins_to_judge_goes_by_what_was_said_after_it_has_waited() {
-    let found = run(&Setup { seed: 326, world: World::Restores, bad: false, without: None });
+    let found = run(&Setup { seed: 326, world: World::Restores, bad: false, without: None, lands: true });
     assert!(found.violations.is_empty(), "{found:#?}");
+}
+
+/// What operators see to before they put a store back, as `docs/fleet.md` says: a row that was under way then lands on what was put back, since the
+/// tag that it names is there again, and some seconds of it count twice.
+#[test]
+fn a_write_that_lands_on_a_store_that_was_put_back_counts_twice() {
+    let found = |lands| {
+        let setup = |bad| Setup { seed: 9, world: World::Restores, bad, without: None, lands };
+        [false, true].map(|bad| run(&setup(bad)).violations)
+    };
+    assert_eq!(found(false), [Vec::<String>::new(), Vec::new()]);
+    let twice = found(true).concat();
+    assert!(twice.iter().any(|why| why.contains("happened")), "{twice:#?}");
 }

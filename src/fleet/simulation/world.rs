@@ -36,6 +36,8 @@ pub struct Setup {
     pub bad: bool,
     /// The rule that members do not keep.
     pub without: Option<ProtocolRule>,
+    /// Whether writes that are under way when the store is put back land on what was put back. Operators see to it that none does.
+    pub lands: bool,
 }
 
 /// How unkind a world is.
@@ -785,6 +787,10 @@ impl Run {
     fn restore(&mut self) {
         let Some(copy) = self.copy.take().filter(|_| self.now < CALM_FROM) else { return };
         self.bucket.restore(&copy);
+        if !self.setup.lands {
+            let is_put = |event: &Event| matches!(event, Event::Arrive { act, .. } if matches!(**act, Act::Put { .. }));
+            self.bodies.retain(|_, event| !is_put(event));
+        }
         self.restored = true;
         self.restored_at = self.now;
         self.report.faults += 1;
