@@ -96,7 +96,11 @@ impl Control {
     pub(crate) fn pass_over_tripped(&mut self, desk: Desk<'_>) {
         let (failures, until) = (self.settings.exposure.trip_after, desk.now.plus(OPEN));
         self.close_circuits(desk);
-        let closed = self.attempts.iter().filter(|attempt| attempt.circuit.open_until.is_none());
+        let is_asked = |attempt: &&Attempt| {
+            // Nobody answers in the place of a live that is watched.
+            attempt.circuit.open_until.is_none() && attempt.state.phase != Phase::Baking
+        };
+        let closed = self.attempts.iter().filter(is_asked);
         let tripped: Vec<u32> =
             closed.map(|attempt| attempt.number).filter(|number| self.has_tripped(*number)).collect();
         for number in tripped {

@@ -370,8 +370,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 .collect();
             let is_passed_over =
                 |attempt: &&Attempt| attempt.circuit.tripped || attempt.circuit.open_until.is_some();
-            let tripped = control.attempts.iter().filter(is_passed_over);
-            let tripped: Vec<u32> = tripped.map(|attempt| attempt.number).collect();
+            // Nobody answers in the place of a live that is watched.
+            let candidates = control.attempts.iter().filter(|attempt| attempt.state.phase != Phase::Baking);
+            let tripped: Vec<u32> = candidates.filter(is_passed_over).map(|attempt| attempt.number).collect();
             let outbox = control.seat.as_mut().map(|seat| std::mem::take(&mut seat.outbox));
             (outbox.unwrap_or_default(), control.keyed, exposed, tripped)
         };

@@ -1055,6 +1055,29 @@ fn a_candidate_that_failed_for_a_moment_is_tried_again_in_a_fleet() {
     assert_eq!((told("tripped"), told("circuit_closed")), (1, 1), "{}", world.told());
 }
 
+/// Bug: of a new live that failed in one process it was told every 30 s that live answered in its place, and its row said that it was passed over.
+/// Cause: what is passed over was asked of all that is watched, and a live that is has nobody to answer instead. Fix: it is left to its guards.
+#[test]
+fn a_live_that_is_watched_is_passed_over_by_nobody() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    let is_out = Arc::new(AtomicBool::new(false));
+    let own = Arc::clone(&is_out);
+    let v2 = closure("v2@1", move |_: &f64| {
+        if own.load(Ordering::Relaxed) { Err(ModelError::engine("out of reach")) } else { Ok(0.75) }
+    });
+    let rollout = world.members[0].stage("v2", v2).unwrap().guard(guard::error_rate().at_most(0.95));
+    rollout.bake(Bake::new(Duration::from_secs(3_600))).promote().unwrap();
+    world.steps(20, 2);
+    is_out.store(true, Ordering::Relaxed);
+    (0..40).for_each(|_| drop(world.members[0].predict(&0.5)));
+    world.steps(3, 0);
+    assert_eq!(world.phases("v2"), [Some(Phase::Baking); 2], "{}", world.told());
+    let events = world.members[0].events();
+    let told = |name: &str| events.iter().filter(|event| event.kind.name() == name).count();
+    assert_eq!(told("tripped"), 0, "{}", world.told());
+}
+
 #[test]
 fn what_a_fleet_cannot_agree_on_is_refused_where_it_is_said() {
     let mut world = World::new(1);
