@@ -247,16 +247,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 return;
             }
             let Some((over, follows)) = agent.read_any(clock) else { break };
-            let elsewhere = agent.elsewhere.clone();
-            let (mut there, done) = elsewhere
-                .filter(|(written, _)| has_landed(written, &over.written))
-                .unwrap_or_else(|| (Arc::clone(&over.written), Vec::new()));
+            let elsewhere = agent.elsewhere.take();
+            let landed = elsewhere.filter(|(written, _)| has_landed(written, &over.written));
+            let done = landed.map(|(_, done)| done).unwrap_or_default();
+            // The mark goes along: in a while nobody could say whether an older one is among the ancestors.
+            let mut there = Arc::clone(&over.written);
+            agent.elsewhere = Some((Arc::clone(&there), done.clone()));
             // What was agreed on there is no more to be said, whatever they decide after it.
             let left: Vec<&Demand> = demands.iter().filter(|demand| !done.contains(demand)).collect();
             if !left.is_empty() {
                 match self.put_demands(agent, &over, &left) {
                     Ok(Some(written)) => there = written,
-                    Ok(None) => there = Arc::clone(&over.written),
+                    Ok(None) => {}
                     Err(NotAgreed::Overtaken(_)) => continue,
                     // Asked again at once it would keep whoever waits for it, and all that this process asks besides.
                     Err(_) => break,

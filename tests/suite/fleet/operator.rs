@@ -388,6 +388,35 @@ fn a_rollback_in_a_process_of_another_history_holds_for_those_who_follow_what_is
     assert_eq!(world.lives(), ["v1", "v3"]);
 }
 
+/// Bug: what a process of another history had demanded came back after 65 more decisions, and froze those again who had ended that. Cause: it was put
+/// again where nobody could say any more whether the head with it was among the ancestors. Fix: where it has landed is moved along.
+#[test]
+fn what_a_process_of_another_history_demands_is_put_once_whatever_is_decided_after_it() {
+    let mut world = World::new(1);
+    let get = |world: &World<InMemory>| match world.store.get(&world.key("head"), None).unwrap() {
+        Read::Value { bytes, tag, .. } => (bytes, tag),
+        other => panic!("{other:?}"),
+    };
+    let (before, _) = get(&world);
+    world.members[0].freeze("quarter end");
+    let (_, tag) = get(&world);
+    world.store.put(&world.key("head"), &before, Over::This(&tag)).unwrap();
+    world.join();
+    world.steps(8, 0);
+    let states = [0, 1].map(|place: usize| world.members[place].fleet().unwrap().state);
+    assert_eq!(states, [FleetState::Diverged, FleetState::Following]);
+    world.members[0].freeze("an incident");
+    world.steps(3, 0);
+    assert_eq!(world.members[1].status().frozen.as_deref(), Some("an incident"));
+    world.members[1].unfreeze();
+    for day in 0..50 {
+        world.members[1].freeze(format!("day {day}"));
+        world.members[1].unfreeze();
+        world.steps(2, 0);
+        assert_eq!(world.members[1].status().frozen, None, "day {day}");
+    }
+}
+
 #[test]
 fn an_audit_finds_what_is_damaged_missing_and_put_back() {
     let mut world = World::new(2);
