@@ -191,9 +191,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         events.extend(demanded.iter().cloned().chain(decider.events()));
         let next = agent.next(&over, &saved, &events, active_ms, clock.now());
-        match agent.put(&over, next, true, clock) {
+        let put = agent.put(&over, next, true, clock);
+        // As in `put_demands`: what is demanded is true here already, and was told.
+        if matches!(put, Ok(_) | Err(NotAgreed::Unknown(_))) {
+            agent.told_here(demanded.iter().map(|event| Told::of(event)));
+        }
+        match put {
             Ok(_) => {
-                agent.told_here(demanded.iter().map(|event| Told::of(event)));
                 self.make_true(fleet, agent);
                 Ok(result)
             }
