@@ -820,14 +820,24 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Writes the last row, and tries again what the store refused: at once where it answers at once, and then now and then for as long as there is
-    /// time. A process that ends without it looks like one that was killed.
+    /// Whether what is demanded here waits to be agreed on, by those who follow the store.
+    fn waits_for_others(&self, fleet: &Membership, agent: &Agent) -> bool {
+        let done = agent.elsewhere.as_ref().map_or(&[][..], |(_, done)| done.as_slice());
+        fleet.demands.lock().iter().any(|demand| !done.contains(demand))
+    }
+
+    /// Writes the last row, and tries again what the store refused, and what waits to be agreed on: at once where it answers at once, and then now
+    /// and then for as long as there is time. A process that ends without it looks like one that was killed.
     fn say_goodbye(&self, fleet: &Membership, agent: &mut Agent, patience: Duration) {
         let clock = &self.serving.clock;
         let (began, mut rested, mut rest) = (clock.reading(), Duration::ZERO, REST);
         for tried in 1.. {
+            if tried > 1 && self.waits_for_others(fleet, agent) {
+                self.press(fleet, agent);
+            }
             self.ask_all(fleet, agent);
-            if agent.member.has_left() || agent.head().is_none() {
+            let is_done = agent.member.has_left() && !self.waits_for_others(fleet, agent);
+            if is_done || agent.head().is_none() {
                 return;
             }
             // A clock that is turned by hand may stand still meanwhile.

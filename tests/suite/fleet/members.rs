@@ -649,6 +649,29 @@ fn a_goodbye_that_is_refused_is_said_again() {
     }
 }
 
+/// Bug: a lowering that waited for the store was put once while a process ended, and lost where that one put was. Cause: the last row alone was put
+/// again. Fix: so is what waits to be agreed on.
+#[test]
+fn what_waits_to_be_agreed_on_is_put_again_at_a_goodbye() {
+    let mut world = World::new(1);
+    let watched = Arc::new(Watched::new(&world.store));
+    let fleet = Fleet::on(Arc::clone(&watched)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+    world.join_as(|builder| builder.fleet(fleet.seed(99)));
+    world.steps(20, 0);
+    let ends = world.members.pop().unwrap();
+    *watched.unanswered.lock().unwrap() = Some((world.clock.clone(), 0));
+    ends.freeze("an incident");
+    let own = Arc::clone(&watched);
+    *watched.watch.lock().unwrap() = Some(Box::new(move |asked| {
+        if asked.starts_with("put ") && asked.contains("/rows/") {
+            *own.unanswered.lock().unwrap() = None;
+        }
+    }));
+    ends.close(Duration::from_secs(2)).unwrap();
+    world.steps(3, 0);
+    assert_eq!(world.members[0].status().frozen.as_deref(), Some("an incident"));
+}
+
 /// Bug: to leave a fleet took up to three quarters of the deadline, where half is for it. Cause: the last row was put again for all of that half,
 /// whatever the letters before it had taken. Fix: it has what is left of it, and is put three times in any case.
 #[test]
