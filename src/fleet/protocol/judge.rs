@@ -469,6 +469,7 @@ impl<C: Counts> Judge<C> {
         lower.extend(asked.filter(|ask| head.runs(ask.attempt, &ask.identity)).cloned());
         if let Some(raise) = verdict.raise.filter(|_| lower.is_empty())
             && self.may_raise(following, head, tick)
+            && self.is_fresh(following, tick, now)
         {
             let over = if following.rules.keep(ProtocolRule::JudgedHead) {
                 Some(over)
@@ -496,6 +497,18 @@ impl<C: Counts> Judge<C> {
             && !stopped
             && (!seen || !rules.keep(ProtocolRule::RaiseAgainstSeen))
             && (!quiet || !rules.keep(ProtocolRule::Quiet))
+    }
+
+    /// Whether what was judged was read a short while ago: a store that was put back since says other things, and nobody has seen it.
+    fn is_fresh(&mut self, following: &Following, tick: &Tick, now: Timestamp) -> bool {
+        let (took, most) = (now.since(tick.asked), following.timing().gone_after());
+        if took > most {
+            let [took, most] = [took, most].map(|span| span.as_secs());
+            self.refused = Some(format!(
+                "the rows of all took {took} s to read, and what is older than {most} s raises nothing"
+            ));
+        }
+        took <= most
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of it is the state of one tick")]

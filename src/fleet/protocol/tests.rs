@@ -357,3 +357,23 @@ fn nobody_has_ended_where_rows_are_read_slowly() {
     let ends: Vec<u64> = ledger.ends.trials.values().map(|trial| trial.exposed.ends).collect();
     assert_eq!(ends, [0], "{:#?}", ledger.ends);
 }
+
+/// Bug: a raise could rest on what was read before the store was put back. Cause: whoever judges was taken to have stood still where it rested, and
+/// one that reads for minutes does not rest. Fix: what took longer to read than a process may be silent raises nothing, and it is said why.
+#[test]
+fn what_took_long_to_read_raises_nothing() {
+    for (takes, weight) in [(3, 6_000), (5, 1_000)] {
+        let clock = clock();
+        let store = InMemory::new(clock.clone());
+        let mut fleet = Fleet::new(&store, clock);
+        (0..36).for_each(|_| fleet.second(0));
+        assert_eq!(fleet.head().head.core.candidates[0].weight, 1_000);
+        let (judge, before) = fleet.judge();
+        fleet.slowly(400, takes, judge);
+        let judge = &mut fleet.members[judge].judge;
+        let cuts = judge.ledger().unwrap().n;
+        assert!(cuts > before + 5, "{before} {cuts}");
+        let refused = judge.refused.take().is_some_and(|why| why.contains("to read"));
+        assert_eq!((fleet.head().head.core.candidates[0].weight, refused), (weight, weight == 1_000));
+    }
+}
