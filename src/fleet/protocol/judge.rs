@@ -73,6 +73,8 @@ pub(crate) struct Judge<C: Counts> {
     moved: Timestamp,
     /// It was looked at after it had not moved for long, and had not: nobody judges.
     takes_over: bool,
+    /// When it is looked at once more, whatever chance says: after a long pause a look finds that it has moved, and not when.
+    looks_again: Option<Timestamp>,
     /// When the own ledger was sent that was acknowledged last.
     acked: Timestamp,
     /// When something was last asked or answered in a tick, and the longest rest between two of those in it.
@@ -110,8 +112,8 @@ struct Tick {
 #[derive(Debug)]
 enum At<C: Counts> {
     Idle,
-    /// Whether somebody else judges, and whether it has been silent for long.
-    Watching(bool),
+    /// Whether somebody else judges, whether it has been silent for long, and when it is looked at once more where it has moved.
+    Watching(bool, Option<Timestamp>),
     Head(Tick, Asked),
     Ledger(Tick),
     List(Tick),
@@ -136,6 +138,7 @@ impl<C: Counts> Judge<C> {
             ledger: None,
             moved: now,
             takes_over: false,
+            looks_again: None,
             acked: now,
             went_on: now,
             rested: Duration::ZERO,
@@ -191,10 +194,12 @@ impl<C: Counts> Judge<C> {
         // Of many members some look each time, and none takes over without a look: it has not moved since the last one, which may be long ago.
         let is_silent = now.since(self.moved) >= silence;
         let members = self.ledger.as_ref().map_or(1, |(ledger, _)| ledger.open().max(1)) as u64;
-        if chance.bits() % members >= 3 {
+        let is_due = self.looks_again.is_some_and(|again| now >= again);
+        if chance.bits() % members >= 3 && !is_due {
             return None;
         }
-        self.at = At::Watching(is_silent);
+        self.looks_again = None;
+        self.at = At::Watching(is_silent, (is_silent && !is_due).then(|| now.plus(silence)));
         Some(self.read_ledger(layout))
     }
 
@@ -221,11 +226,14 @@ impl<C: Counts> Judge<C> {
     ) -> Vec<Lowering> {
         self.goes_on(now);
         match (std::mem::replace(&mut self.at, At::Idle), reply) {
-            (At::Watching(_), Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+            (At::Watching(_, again), Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+                self.looks_again = again;
                 self.saw(ledger, tag, *at, now);
             }
-            (At::Watching(_), Reply::Absent) if self.ledger.take().is_some() => self.moved = now,
-            (At::Watching(true), Reply::Same | Reply::Absent) => (self.takes_over, self.next) = (true, now),
+            (At::Watching(..), Reply::Absent) if self.ledger.take().is_some() => self.moved = now,
+            (At::Watching(true, _), Reply::Same | Reply::Absent) => {
+                (self.takes_over, self.next) = (true, now)
+            }
             (At::Head(mut tick, asked), reply) => {
                 let heard = following.hear(&asked, reply, now);
                 tick.over = following.applied.clone();

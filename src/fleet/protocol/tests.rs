@@ -377,3 +377,27 @@ fn what_took_long_to_read_raises_nothing() {
         assert_eq!((fleet.head().head.core.candidates[0].weight, refused), (weight, weight == 1_000));
     }
 }
+
+/// Bug: the more processes there were the longer nobody judged where one that did had ended. Cause: of many some look in each tick, whose first look
+/// finds a ledger that has moved since their last one, and chance had to choose one of them again. Fix: it looks once more by itself.
+#[test]
+fn somebody_else_judges_soon_however_many_there_are() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock);
+    (4..=150).for_each(|seed| fleet.join(1, seed));
+    (0..40).for_each(|_| fleet.second(0));
+    let judge = |fleet: &Fleet<'_>| fleet.members.iter().position(|member| member.judge.judging);
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let ends = judge(&fleet).unwrap();
+        drop(fleet.members.remove(ends));
+        let second = |_: &u64| {
+            fleet.second(0);
+            judge(&fleet).is_some()
+        };
+        took.push((1..100).find(second).unwrap());
+        (0..25).for_each(|_| fleet.second(0));
+    }
+    assert!(took.iter().all(|took| *took <= 12), "{took:?}");
+}
