@@ -762,11 +762,11 @@ mod tests {
             (
                 r#"{"steps": [{"canary": {"weight": 0.5}, "min_duration": {"secs": 9, "nanos": 0},
                                "max_duration": {"secs": 8, "nanos": 0}}]}"#,
-                "step 1: min_duration = 9s is longer than max_duration = 8s",
+                "step 1: it lasts for at least 9s, which is longer than the 8s that guards may take",
             ),
             (
                 r#"{"steps": [{"canary": {"weight": 0.5}, "max_predictions": 8}]}"#,
-                "step 1: min_predictions = 100 is more than max_predictions = 8",
+                "step 1: it has at least 100 predictions, which are more than the 8 that guards may take",
             ),
         ] {
             let error = serde_json::from_str::<Plan>(bad).unwrap_err().to_string();
