@@ -28,7 +28,8 @@ impl Control {
         self.retain_again(saved, start);
         self.trim_retained(desk.now);
         self.publish(desk, vec![EventKind::Standby { live: self.live.id, from: None }]);
-        let (live, frozen) = (Some(named(saved.live)), self.frozen.clone());
+        // What answers here, not what does there: where that could not be had it is asked for again.
+        let (live, frozen) = (Some((self.live.id, self.live.identity)), self.frozen.clone());
         self.standby = Some(Standby { live, frozen, ..Standby::default() });
     }
 
@@ -83,6 +84,8 @@ impl Control {
         let saved = saved.clone().moved(Shift::between(saved.at, desk.now));
         self.remember(&version, desk.now);
         let from = std::mem::replace(&mut self.live, version);
+        // Other bytes under the same name are another version.
+        let is_another = !Arc::ptr_eq(&from, &self.live);
         let (before, live) = (from.id, self.live.id);
         let mut known = vec![from];
         known.extend(self.retained.drain(..).map(|kept| kept.version));
@@ -99,9 +102,12 @@ impl Control {
         }
         known.into_iter().for_each(|version| self.retired.push(version));
         self.trim_retained(desk.now);
-        if before != live {
+        let mut events = Vec::new();
+        if is_another {
             self.live_since = desk.now;
-            self.publish(desk, vec![EventKind::Standby { live, from: Some(before) }]);
+            events.push(EventKind::Standby { live, from: Some(before) });
         }
+        // What would be gone back to may be another one in any case.
+        self.publish(desk, events);
     }
 }

@@ -1529,11 +1529,17 @@ fn what_a_process_that_looks_on_cannot_have_it_asks_for_again() {
         assert_eq!(second.predict(&1.0).unwrap().version(), "v1");
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
+    // One that begins meanwhile has to begin with another one.
+    let third = start();
+    assert_eq!(third.live(), "v1");
     is_there.store(true, Ordering::Relaxed);
     for _ in 0..20 {
         tick(&second, &clock);
+        tick(&third, &clock);
     }
-    assert_eq!(second.predict(&1.0).unwrap().version(), "v2");
+    for looks_on in [&second, &third] {
+        assert_eq!(looks_on.predict(&1.0).unwrap().version(), "v2");
+    }
     let told: Vec<String> = second.events().iter().map(|event| event.to_string()).collect();
     assert_eq!(told.iter().filter(|told| told.contains("the bucket is away")).count(), 1, "{told:?}");
     let changed = "the process that has the state has changed live: v2 answers here too, where v1 did";
