@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Lane;
+use super::call::{Act, Lane};
 use super::member::Member;
 use super::perform::perform;
 use super::rules::Rules;
@@ -78,9 +78,9 @@ impl<'a> Fleet<'a> {
         (judge, self.members[judge].judge.ledger().unwrap().n)
     }
 
-    /// Lets so many seconds pass, in which each answer to the one that judges takes so long, and no other one is asked to.
-    fn slowly(&mut self, seconds: u64, takes: u64, judge: usize) {
-        let mut waits = None;
+    /// Lets so many seconds pass, in which each answer to the one that judges takes so long, and no other one is asked to. What it asked for, and when.
+    fn slowly(&mut self, seconds: u64, takes: u64, judge: usize) -> Vec<(Timestamp, Act<Tally>)> {
+        let (mut waits, mut asked) = (None, Vec::new());
         for _ in 0..seconds {
             self.clock.advance(Duration::from_secs(1));
             let now = self.clock.now();
@@ -95,6 +95,7 @@ impl<'a> Fleet<'a> {
                         let reply = perform(self.store, &self.sealer, &act, &mut None);
                         member.reply(lane, &Ramp { goes_on: false }, &reply, now);
                     } else if place == judge {
+                        asked.push((now, act.clone()));
                         waits = Some((act, now.plus(Duration::from_secs(takes))));
                     }
                 }
@@ -104,6 +105,7 @@ impl<'a> Fleet<'a> {
                 }
             }
         }
+        asked
     }
 
     fn head(&self) -> Arc<Written> {
@@ -356,6 +358,27 @@ fn nobody_has_ended_where_rows_are_read_slowly() {
     assert!(fleet.members[judge].judge.judging && ledger.n > before + 3, "{before} {}", ledger.n);
     let ends: Vec<u64> = ledger.ends.trials.values().map(|trial| trial.exposed.ends).collect();
     assert_eq!(ends, [0], "{:#?}", ledger.ends);
+}
+
+/// Bug: a raise was agreed against what three had said, after the store had been put back. Cause: whoever begins to judge waits until those
+/// who know better have had time to say so; it had read their rows before that, and the ledger took until after it to be written. Fix:
+/// what is judged was read after the wait.
+#[test]
+fn whoever_begins_to_judge_raises_by_what_was_read_after_it_has_waited() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock);
+    (0..36).for_each(|_| fleet.second(0));
+    let (judge, _) = fleet.judge();
+    drop(fleet.members.remove(judge));
+    let asked = fleet.slowly(200, 2, 0);
+    let puts = |wanted: Kind| move |(_, act): &(Timestamp, Act<Tally>)| matches!(act, Act::Put { value, .. } if value.kind() == wanted);
+    let begins = |(_, act): &&(Timestamp, Act<Tally>)| matches!(act, Act::Get { kind: Kind::Head, .. });
+    let cut = asked.iter().position(puts(Kind::Ledger)).unwrap();
+    let raised = asked.iter().position(puts(Kind::Head)).unwrap();
+    let tick = asked[..raised].iter().rfind(begins).unwrap();
+    let waits = Duration::from_millis(3 * Timing::default().row);
+    assert!(tick.0 >= asked[cut].0.plus(waits), "{:?} {:?} {:?}", asked[cut].0, tick.0, asked[raised].0);
 }
 
 /// Bug: a raise could rest on what was read before the store was put back. Cause: whoever judges was taken to have stood still where it rested, and

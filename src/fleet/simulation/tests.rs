@@ -84,15 +84,6 @@ fn a_rule_that_is_left_out_is_missed() {
     }
 }
 
-/// Bug: a raise was agreed against what three had said, after the store had been put back. Cause: whoever begins to judge waits until those
-/// who know better have had time to say so; it had read their rows before that, and the ledger took until after it to be written. Fix:
-/// what is judged was read after the wait.
-#[test]
-fn whoever_begins_to_judge_goes_by_what_was_said_after_it_has_waited() {
-    let found = run(&Setup { seed: 326, world: World::Restores, bad: false, without: None, lands: true });
-    assert!(found.violations.is_empty(), "{found:#?}");
-}
-
 /// What operators see to before they put a store back, as `docs/fleet.md` says: a row that was under way then lands on what was put back, since the
 /// tag that it names is there again, and some seconds of it count twice.
 #[test]

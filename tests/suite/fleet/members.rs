@@ -948,15 +948,20 @@ fn what_is_retained_is_agreed_on_and_what_is_not_any_more_is_told_once_and_freed
     assert_eq!(world.lives(), ["v2", "v2"]);
 }
 
-#[test]
-fn a_new_live_that_does_harm_is_taken_back_in_all() {
-    let mut world = World::new(3);
-    world.steps(6, 0);
+/// Promotes a version that does harm by hand, and has it watched.
+fn watch_bad(world: &mut World) {
     let rollout = staged(&world.members[0], "bad")
         .guard(guard::error_rate().at_most(0.05))
         .bake(Bake::new(Duration::from_secs(3_600)));
     rollout.promote().unwrap();
     world.steps(3, 1);
+}
+
+#[test]
+fn a_new_live_that_does_harm_is_taken_back_in_all() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    watch_bad(&mut world);
     assert_eq!(world.lives(), ["bad", "bad", "bad"], "{}", world.told());
     assert!(world.phases("bad").iter().all(|phase| *phase == Some(Phase::Baking)));
     world.steps(60, 5);
@@ -1010,11 +1015,7 @@ fn what_happened_is_told_once_by_whoever_was_there() {
 fn what_a_guard_has_taken_back_is_needed_by_nobody_who_begins() {
     let mut world = World::new(2);
     world.steps(6, 0);
-    let rollout = staged(&world.members[0], "bad")
-        .guard(guard::error_rate().at_most(0.05))
-        .bake(Bake::new(Duration::from_secs(3_600)));
-    rollout.promote().unwrap();
-    world.steps(3, 1);
+    watch_bad(&mut world);
     let head = |world: &World| -> serde_json::Value {
         let key = Key::new("switchback/h/late/head").unwrap();
         let Read::Value { bytes, .. } = world.store.get(&key, None).unwrap() else { panic!("no head") };

@@ -358,6 +358,23 @@ fn time_of_plans_goes_on_where_the_ledger_was_removed() {
     assert_eq!(world.lives(), ["v2", "v2"], "{:#?}", world.operator().overview());
 }
 
+/// Puts the head back to what it was before a freeze that one process knows of, and has another process begin on that: each has a history of its
+/// own then.
+fn divide(world: &mut World<InMemory>, fails: usize) {
+    let get = |world: &World<InMemory>| match world.store.get(&world.key("head"), None).unwrap() {
+        Read::Value { bytes, tag, .. } => (bytes, tag),
+        other => panic!("{other:?}"),
+    };
+    let (before, _) = get(world);
+    world.members[0].freeze("quarter end");
+    let (_, tag) = get(world);
+    world.store.put(&world.key("head"), &before, Over::This(&tag)).unwrap();
+    world.join();
+    world.steps(8, fails);
+    let states = [0, 1].map(|place: usize| world.members[place].fleet().unwrap().state);
+    assert_eq!(states, [FleetState::Diverged, FleetState::Following]);
+}
+
 /// Bug: a rollback by hand in a process that knew better than a store which was put back held there alone, and its candidate went on in all others.
 /// Cause: what is demanded was put over the process's own history only. Fix: it is put over whatever is there, once.
 #[test]
@@ -365,18 +382,7 @@ fn a_rollback_in_a_process_of_another_history_holds_for_those_who_follow_what_is
     let mut world = World::new(1);
     staged(&world.members[0], "v2").canary(0.5).unwrap();
     world.steps(3, 1);
-    let get = |world: &World<InMemory>| match world.store.get(&world.key("head"), None).unwrap() {
-        Read::Value { bytes, tag, .. } => (bytes, tag),
-        other => panic!("{other:?}"),
-    };
-    let (before, _) = get(&world);
-    world.members[0].freeze("quarter end");
-    let (_, tag) = get(&world);
-    world.store.put(&world.key("head"), &before, Over::This(&tag)).unwrap();
-    world.join();
-    world.steps(8, 1);
-    let states = [0, 1].map(|place: usize| world.members[place].fleet().unwrap().state);
-    assert_eq!(states, [FleetState::Diverged, FleetState::Following]);
+    divide(&mut world, 1);
     assert_eq!(world.on_trial("v2")[1], Some(Phase::Canary));
     let back = world.members[0].rollback("complaints");
     assert!(matches!(back, RollbackOutcome::Aborted(_)), "{back:?}");
@@ -393,18 +399,7 @@ fn a_rollback_in_a_process_of_another_history_holds_for_those_who_follow_what_is
 #[test]
 fn what_a_process_of_another_history_demands_is_put_once_whatever_is_decided_after_it() {
     let mut world = World::new(1);
-    let get = |world: &World<InMemory>| match world.store.get(&world.key("head"), None).unwrap() {
-        Read::Value { bytes, tag, .. } => (bytes, tag),
-        other => panic!("{other:?}"),
-    };
-    let (before, _) = get(&world);
-    world.members[0].freeze("quarter end");
-    let (_, tag) = get(&world);
-    world.store.put(&world.key("head"), &before, Over::This(&tag)).unwrap();
-    world.join();
-    world.steps(8, 0);
-    let states = [0, 1].map(|place: usize| world.members[place].fleet().unwrap().state);
-    assert_eq!(states, [FleetState::Diverged, FleetState::Following]);
+    divide(&mut world, 0);
     world.members[0].freeze("an incident");
     world.steps(3, 0);
     assert_eq!(world.members[1].status().frozen.as_deref(), Some("an incident"));
