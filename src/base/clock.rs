@@ -220,14 +220,14 @@ impl Reading {
 /// One moment by both of a clock's uses: how long something takes is told by the stopwatch alone, since whoever replays recorded traffic turns
 /// the time line by hours within milliseconds.
 #[derive(Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct TimePoint {
     pub(crate) at: Timestamp,
     pub(crate) read: Reading,
 }
 
-impl Moment {
+impl TimePoint {
     /// How long after `earlier` this is.
-    pub(crate) fn since(self, earlier: Moment) -> Duration {
+    pub(crate) fn since(self, earlier: TimePoint) -> Duration {
         self.read.since(earlier.read)
     }
 }
@@ -265,9 +265,9 @@ impl Clock {
     }
 
     /// The present moment, by both.
-    pub(crate) fn moment(&self) -> Moment {
+    pub(crate) fn time_point(&self) -> TimePoint {
         let read = self.reading();
-        Moment { at: self.at(read), read }
+        TimePoint { at: self.at(read), read }
     }
 
     /// Moves the time line forward, at most to the last moment that can be told. Does nothing to a [`system`](Self::system) clock.

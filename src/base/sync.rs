@@ -168,7 +168,10 @@ impl Came {
     #[inline]
     pub(crate) fn note(&self, number: usize) -> usize {
         // Relaxed, all of them: who reads a count too early knows of a thread less.
-        if let Some(word) = self.numbers.get(number / 64 % self.numbers.len().max(1)) {
+        // Few have a number that is divided for it.
+        let place = number / 64;
+        let word = self.numbers.get(place).or_else(|| self.numbers.get(place % self.numbers.len().max(1)));
+        if let Some(word) = word {
             let bit = 1 << (number % 64);
             if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
                 self.count.fetch_add(1, Ordering::Relaxed);

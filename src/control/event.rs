@@ -622,7 +622,8 @@ pub enum Cause {
     },
 }
 
-fn most_often(mostly: Option<ErrorKind>) -> String {
+/// The end of a sentence that tells of failures.
+pub(crate) fn most_often(mostly: Option<ErrorKind>) -> String {
     mostly.map_or_else(String::new, |kind| format!("; most often {}", kind.told()))
 }
 

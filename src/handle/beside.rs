@@ -92,7 +92,7 @@ impl Beats {
             }
             let waits = look() == Wait::On;
             let is_late = Duration::from_nanos(clock.reading().nanos_since(started)) >= limit;
-            if (is_late || !waits) && beat.post.abandon(clock.moment()).is_some() {
+            if (is_late || !waits) && beat.post.abandon(clock.time_point()).is_some() {
                 if is_late {
                     // Nobody knows when it ends: the end of the handle does not wait for it.
                     beat.ended();

@@ -132,7 +132,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let Some(_ticking) = self.ticking.try_lock() else { return };
         let _span = self.traces.tick();
         self.take_over_if_free();
-        let began = self.serving.clock.moment();
+        let began = self.serving.clock.time_point();
         let now = began.at;
         if let Some(queue) = &self.serving.shadow {
             queue.relieve();
@@ -255,7 +255,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let mut names: Vec<VersionId> = Vec::new();
         for version in versions {
             let (version, given) = (version.id, Arc::new(Mutex::new(Some(version))));
-            let (began, own) = (self.serving.clock.moment(), Arc::clone(&given));
+            let (began, own) = (self.serving.clock.time_point(), Arc::clone(&given));
             let at = At { version, blocks: None, activity: Activity::Freeing, load: None, began, limit };
             let free = move || {
                 let freed = own.lock().take();
@@ -264,7 +264,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             match self.threads.run((FREER, LoadPriority::Full), &self.serving.clock, at, free, || Wait::On) {
                 Beside::Done(()) | Beside::Ended => names.push(version),
                 Beside::Abandoned => {
-                    let (thread, lasted) = (FREER.to_owned(), self.serving.clock.moment().since(began));
+                    let (thread, lasted) = (FREER.to_owned(), self.serving.clock.time_point().since(began));
                     let activity = Activity::Freeing;
                     self.tell(EventKind::ThreadAbandoned {
                         thread,

@@ -111,7 +111,7 @@ impl<I: ?Sized + 'static, O: 'static> Loader<I, O> {
                 Err(StageError::Answer { version: id, cause: ModelError::from(panicked) })
             })
         };
-        let (started, began, limit) = (self.clock.reading(), self.clock.moment(), self.limit);
+        let (started, began, limit) = (self.clock.reading(), self.clock.time_point(), self.limit);
         let of_load = Some(throttle.clone());
         let at = At { version: id, blocks: None, activity: Activity::Opening, load: of_load, began, limit };
         match self.threads.run((LOADER, LoadPriority::Full), &self.clock, at, load, || Wait::On) {

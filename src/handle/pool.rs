@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 use parking_lot::Mutex;
 
 use super::supervised::{Beat, Beats, begin_as_ours};
-use crate::base::clock::{Clock, Moment};
+use crate::base::clock::{Clock, TimePoint};
 use crate::base::guarded::{Contained, guarded};
 use crate::base::sync::Budget;
 use crate::model::activity::Activity;
@@ -188,7 +188,7 @@ fn work<I: ?Sized, O: 'static>(
     while let Some(Handed { errand, answer, part }) = handed {
         let Errand { place, inputs, batch, limit, .. } = errand;
         let started = clock.reading();
-        let began = Moment { at: clock.at(started), read: started };
+        let began = TimePoint { at: clock.at(started), read: started };
         let (version, activity) = (place.version.id, Activity::Request);
         beat.post.begin(At { version, blocks: None, activity, load: None, began, limit: overdue_after });
         let model = &place.version.model;

@@ -335,7 +335,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// One that is to keep the version before as a shadow, on a handle that does not shadow, is refused where the candidate is to be exposed.
     pub fn bake(mut self, bake: Bake) -> Self {
-        if bake.previous_as_shadow > Share::NONE && self.handle.inner.serving.shadow.is_none() {
+        if bake.shadows() && self.handle.inner.serving.shadow.is_none() {
             self.illegal.get_or_insert(RolloutError::NoShadowing);
             return self;
         }
@@ -401,9 +401,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.may_follow(&inner.control.lock())?;
         let Followed { plan, rules, told } = self.chosen(plan)?;
         let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
-        let bake = plan.baking();
-        let watches_pairs = !bake.duration.is_zero() && bake.previous_as_shadow > Share::NONE;
-        if (shadows || watches_pairs) && inner.serving.shadow.is_none() {
+        if plan.needs_shadowing() && inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
         }
         let warning = if automatic { None } else { self.undecidable(&plan) };

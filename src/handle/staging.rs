@@ -31,7 +31,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             }
             loads.push((id, throttle.clone()));
         }
-        let began = self.serving.clock.moment();
+        let began = self.serving.clock.time_point();
         let priority = self.load_priority.found();
         let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, began.at);
         let (core, of_load, span) = (Arc::clone(self), throttle.clone(), self.traces.stage(id));
@@ -61,7 +61,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             // Whoever was told that it is cancelled was told the truth.
             throttle.is_cancelled()
         };
-        let ended = self.serving.clock.moment();
+        let ended = self.serving.clock.time_point();
         let (took, held) = (ended.since(began), throttle.held_for());
         self.control.lock().end_loading(loading, took, held, &self.serving.joins, ended.at);
         match prepared {

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{Moment, Timestamp};
+use crate::base::clock::{TimePoint, Timestamp};
 use crate::model::activity::Activity;
 use crate::version::id::VersionId;
 use crate::version::post::{At, Post};
@@ -142,7 +142,7 @@ impl Beats {
     }
 
     /// The threads that are at a call which takes longer than it may: given up by this.
-    pub(crate) fn abandon_overdue(&self, now: Moment) -> Vec<(&'static str, At)> {
+    pub(crate) fn abandon_overdue(&self, now: TimePoint) -> Vec<(&'static str, At)> {
         let all = self.all.lock();
         let overdue = |beat: &Arc<Beat>| {
             let at = beat.post.abandon_overdue(now)?;

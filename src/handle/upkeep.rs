@@ -66,7 +66,7 @@ impl<O: 'static> Round<'_, O> {
         (activity, limit): (Activity, Duration),
         call: impl FnOnce() -> T,
     ) -> Option<Result<T, ModelError>> {
-        let (began, blocks) = (self.clock.moment(), Some(Arc::clone(version)));
+        let (began, blocks) = (self.clock.time_point(), Some(Arc::clone(version)));
         self.post.begin(At { version: version.id, blocks, activity, load: None, began, limit });
         let result = self.judge.guarded(call);
         if self.post.end() {
@@ -188,7 +188,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if version.is_blocked() {
             return Some("a call of its code has not returned".to_owned());
         }
-        let (began, limit, activity) = (self.serving.clock.moment(), self.staging_deadline, Activity::Waking);
+        let (began, limit, activity) =
+            (self.serving.clock.time_point(), self.staging_deadline, Activity::Waking);
         let at =
             At { version: version.id, blocks: Some(Arc::clone(version)), activity, load: None, began, limit };
         let (own, span) = (Arc::clone(version), self.traces.wake(version.id));
@@ -203,7 +204,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         match self.threads.run((WAKER, LoadPriority::Full), &self.serving.clock, at, wake, || Wait::On) {
             Beside::Done(failure) => failure,
             Beside::Abandoned => {
-                let (thread, lasted) = (WAKER.to_owned(), self.serving.clock.moment().since(began));
+                let (thread, lasted) = (WAKER.to_owned(), self.serving.clock.time_point().since(began));
                 let version = version.id;
                 self.tell(EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced: false });
                 Some(format!("it was still being woken after {} s", limit.as_secs_f64()))

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::core::Core;
 use super::pool::{CANDIDATE, THREADS_MAX};
 use super::supervised::{ABANDONED_MAX, Beat, Beats, begin_as_ours, is_ours};
-use crate::base::clock::Moment;
+use crate::base::clock::TimePoint;
 use crate::base::guarded::{guarded, let_go};
 use crate::control::event::EventKind;
 use crate::model::activity::Activity;
@@ -165,7 +165,7 @@ where
 
 /// Gives up threads that do not come back from a version's code, and starts others in their place: as long as no more than a
 /// few are given up at one time, since what took those takes the next. One that returns makes room again.
-fn replace_abandoned<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, workers: usize, now: Moment)
+fn replace_abandoned<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, workers: usize, now: TimePoint)
 where
     I: ?Sized + 'static,
     O: 'static,
@@ -195,7 +195,7 @@ fn has_ended(waited: Result<(), RecvTimeoutError>) -> bool {
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Gives up threads that do not come back from a version's code, and tells of them.
-    pub(crate) fn give_up_threads(&self, now: Moment) {
+    pub(crate) fn give_up_threads(&self, now: TimePoint) {
         for (name, at) in self.threads.abandon_overdue(now) {
             let (thread, version, activity, lasted) =
                 (name.to_owned(), at.version, at.activity(), now.since(at.began));
@@ -230,7 +230,7 @@ fn tick<I: ?Sized + 'static, O: 'static>(
     stopped: &Receiver<()>,
     beat: &Beat,
     interval: Duration,
-    look_after: impl Fn(Moment),
+    look_after: impl Fn(TimePoint),
 ) {
     let look = inner.serving.limit.map(|limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
     let mut due = crossbeam_channel::after(interval);
@@ -248,7 +248,7 @@ fn tick<I: ?Sized + 'static, O: 'static>(
         }
         if is_due {
             // By a moment before the tick: it has taken off what hangs before another thread can take up a copy for it.
-            let now = inner.serving.clock.moment();
+            let now = inner.serving.clock.time_point();
             inner.tick();
             look_after(now);
             beat.worked(inner.serving.clock.now());

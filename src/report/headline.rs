@@ -7,7 +7,7 @@ use super::words::{long, moment, several, short};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::base::text::{number, percent};
-use crate::control::event::{Cause, Event, EventKind};
+use crate::control::event::{Cause, Event, EventKind, most_often};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::stats::{Better, Metric};
@@ -187,8 +187,8 @@ fn taken_back(report: &Report, lasted: &str) -> String {
         Some(Cause::Guard { evidence }) => format!("{began}: {}.", failed(evidence, candidate.as_str())),
         Some(Cause::Operator { reason }) => format!("{began}, by hand{}: “{reason}”.", actor(report)),
         Some(Cause::Tripped { failures, mostly }) => {
-            let mostly = mostly.map_or_else(String::new, |kind| format!("; most often {}", kind.told()));
-            format!("{began}: it failed on {} in a row{mostly}.", several(u64::from(*failures), "request"))
+            let (failures, mostly) = (several(u64::from(*failures), "request"), most_often(*mostly));
+            format!("{began}: it failed on {failures} in a row{mostly}.")
         }
         Some(Cause::Superseded { by }) => format!("{began}, because {by} became live."),
         Some(cause) => format!("{began}: {cause}."),

@@ -569,8 +569,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let mut asked = Vec::new();
         if let Some(substitute) = Self::substitute(routing, arm).filter(|_| !failed.is_empty()) {
             asked = self.ask_batch(substitute, &failed);
-            if asked.len() > 1 && asked.iter().all(|(attempted, _)| attempted.result.is_err()) {
-                // One row may be what no version takes: it is not to cost the others their answer.
+            let failures = || asked.iter().map(|(attempted, _)| attempted.result.as_ref().err());
+            let all = failures().all(|error| error.is_some());
+            if all && asked.len() > 1 && failures().flatten().any(|error| error.kind() != ErrorKind::Input) {
+                // One row may be what no version takes: it is not to cost the others their answer. What is refused is refused row by row.
                 let one = |row: &&I| (self.ask(substitute, row, &mut Kept::Unreadable), Kept::Unreadable);
                 asked = failed.iter().map(one).collect();
             }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Routing, Shadowing};
 use crate::base::chance::mix;
-use crate::base::clock::{Clock, Moment, Reading};
+use crate::base::clock::{Clock, Reading, TimePoint};
 use crate::base::guarded::Contained;
 use crate::base::share::BUCKETS;
 use crate::base::sync::Budget;
@@ -271,7 +271,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let started = clock.reading();
         let begun = by.on_trial().then(|| by.version.begin_aside(lane(), started));
         if let Some(Watched { post, limit }) = *watched {
-            let (began, activity) = (Moment { at: clock.at(started), read: started }, Activity::Copy);
+            let (began, activity) = (TimePoint { at: clock.at(started), read: started }, Activity::Copy);
             post.begin(At { version: by.version.id, blocks: None, activity, load: None, began, limit });
         }
         let result = attempt(&by.version, &*waiting.input, judge);

@@ -230,6 +230,11 @@ impl Plan {
         self.steps.get(step + 1).map_or(Share::ALL, Step::weight)
     }
 
+    /// Whether it needs a handle that shadows: for one of its steps, or for the version before as a shadow of the new live.
+    pub fn needs_shadowing(&self) -> bool {
+        self.bake.shadows() || self.steps.iter().any(|step| matches!(step.exposure, Exposure::Shadow { .. }))
+    }
+
     /// The plan without its shadow steps, and without the version before as a shadow of the new live, for a handle that does not shadow.
     ///
     /// # Errors
@@ -618,6 +623,11 @@ impl Bake {
     ) -> Result<Self, ShareError> {
         self.previous_as_shadow = share_of(sample)?;
         Ok(self)
+    }
+
+    /// Whether the version before shadows from the start.
+    pub(crate) fn shadows(&self) -> bool {
+        !self.duration.is_zero() && self.previous_as_shadow > Share::NONE
     }
 
     /// The share of requests that the version before is given as a shadow once a detector has alarmed. By default a fifth,

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::id::VersionId;
 use super::loaded::AnyVersion;
-use crate::base::clock::{Moment, Timestamp};
+use crate::base::clock::{TimePoint, Timestamp};
 use crate::model::activity::Activity;
 use crate::model::throttle::LoadThrottle;
 
@@ -20,7 +20,7 @@ pub(crate) struct At {
     pub(crate) activity: Activity,
     /// The load that it is, which goes from one activity to the next.
     pub(crate) load: Option<LoadThrottle>,
-    pub(crate) began: Moment,
+    pub(crate) began: TimePoint,
     /// How long it is waited for.
     pub(crate) limit: Duration,
 }
@@ -71,16 +71,16 @@ impl Post {
     }
 
     /// Waits for the call no longer. `None` where it has just ended, or was abandoned before.
-    pub(crate) fn abandon(&self, now: Moment) -> Option<At> {
+    pub(crate) fn abandon(&self, now: TimePoint) -> Option<At> {
         self.abandon_if(now, |_| true)
     }
 
     /// The same, where it has taken longer than it may.
-    pub(crate) fn abandon_overdue(&self, now: Moment) -> Option<At> {
+    pub(crate) fn abandon_overdue(&self, now: TimePoint) -> Option<At> {
         self.abandon_if(now, |at| now.since(at.began) > at.limit)
     }
 
-    fn abandon_if(&self, now: Moment, wanted: impl FnOnce(&At) -> bool) -> Option<At> {
+    fn abandon_if(&self, now: TimePoint, wanted: impl FnOnce(&At) -> bool) -> Option<At> {
         let state = &mut *self.0.lock();
         let at = state.at.clone().filter(|at| state.abandoned.is_none() && wanted(at))?;
         state.abandoned = Some(now.at);
@@ -100,7 +100,7 @@ mod tests {
     fn a_call_ends_or_is_abandoned_and_never_both() {
         let moment = |seconds: u64| {
             let read = Reading::from_nanos(seconds * 1_000_000_000);
-            Moment { at: Timestamp::from_unix_seconds(seconds), read }
+            TimePoint { at: Timestamp::from_unix_seconds(seconds), read }
         };
         let at = || At {
             version: VersionId::new("v2").unwrap(),

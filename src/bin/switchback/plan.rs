@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use switchback::config::Config;
 use switchback::plan::Exposure;
-use switchback::{Plan, Share, Step};
+use switchback::{Plan, Step};
 
 use crate::Failure;
 use crate::forecast::Asked;
@@ -121,13 +121,9 @@ fn unguarded(steps: &[Step], guards: &[String], written: &Value) -> Option<Strin
 /// The same of requests that are copied.
 fn unshadowed(plan: &Plan, written: &Value) -> Option<String> {
     let step = plan.steps().iter().position(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
-    let plan = serde_json::to_value(plan).unwrap_or_default();
-    let sample = plan.pointer("/bake/previous_as_shadow").and_then(Value::as_str);
-    let watches_pairs =
-        sample.and_then(|sample| sample.parse().ok()).is_some_and(|sample: Share| sample > Share::NONE);
     let (what, part) = match step {
         Some(place) => (format!("step {}", place + 1), "the step"),
-        None if watches_pairs => ("`bake.previous_as_shadow`".to_owned(), "it"),
+        None if plan.needs_shadowing() => ("`bake.previous_as_shadow`".to_owned(), "it"),
         None => return None,
     };
     let is_said = written.get("shadow").is_some_and(|shadow| !shadow.is_null());

@@ -493,7 +493,7 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
                 let number = number(&line).unwrap_or(*last);
                 // Numbers that go back are another process's, which has no folder of state.
                 let began_anew = number < *last;
-                let missed = if began_anew { number - 1 } else { number.saturating_sub(*last + 1) };
+                let missed = number.saturating_sub(if began_anew { 1 } else { *last + 1 });
                 *last = number;
                 if out.json {
                     let mut event: Value = serde_json::from_str(&line).unwrap_or_default();
