@@ -262,7 +262,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             .guarded(|| (bounded_text(guard.name()), guard.needs(), guard.as_rule().cloned()));
         let illegal = match asked {
             Ok((name, needs, rule)) => {
-                if needs.metric.is_some() || needs.kpi.is_some() {
+                if needs.labels || needs.metric.is_some() || needs.kpi.is_some() {
                     self.truthful.get_or_insert_with(|| name.clone());
                 }
                 let refused = |reason| RolloutError::Guard { name, reason };
@@ -634,8 +634,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why this handle can never give what a guard needs.
     fn cannot_give(&self, needs: &Needs) -> Option<String> {
         let inner = &self.handle.inner;
-        if let Some(undeclared) = inner.setting().lacks(needs.metric, needs.kpi.as_deref()) {
-            return Some(undeclared);
+        if let Some(lacks) = inner.setting().lacks(needs) {
+            return Some(lacks);
         }
         let Some(drift) = inner.serving.drift.as_ref().filter(|_| needs.drift) else {
             return self.cannot_pair(needs).or_else(|| needs.drift.then(|| NOT_WATCHED.into()));

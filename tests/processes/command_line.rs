@@ -33,6 +33,7 @@ crate::harness::tests! { "command_line":
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     a_plan_whose_copies_the_file_does_not_allow_is_warned_of,
+    a_guard_that_can_judge_nothing_by_the_file_is_warned_of,
     the_history_of_a_handle_is_read_while_it_runs,
     a_history_that_is_followed_tells_what_happens_until_it_is_ended,
     a_shell_and_a_manual_know_every_command,
@@ -628,6 +629,44 @@ fn a_plan_whose_copies_the_file_does_not_allow_is_warned_of() {
     assert_eq!(json["warnings"].as_array().unwrap().len(), 1);
     let allowed = said(&["plan", "check", &here("examples/late.toml")]);
     assert!(!allowed.contains("warning"), "{allowed}");
+}
+
+/// Bug: `plan check` understood a guard of labels in a file that does not say when labels are complete, one of pairs without copies, and
+/// one of drift where nothing is watched, which a service refuses. Cause and fix as of copies.
+fn a_guard_that_can_judge_nothing_by_the_file_is_warned_of() {
+    let root = Folder::new("judges_nothing");
+    let file = root.0.join("late.json");
+    let warnings = |settings: &str, guard: &str| {
+        let written = serde_json::json!({ "name": "late", "rollout": { "guards": [guard] } });
+        let mut written: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_value(written).unwrap();
+        let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_str(settings).unwrap();
+        written.extend(settings);
+        fs::write(&file, serde_json::to_vec(&written).unwrap()).unwrap();
+        let checked = said(&["plan", "check", file.to_str().unwrap()]);
+        let warnings: Vec<String> =
+            checked.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect();
+        warnings
+    };
+    let lacking = |settings: &str, guard: &str, lacks: &str| {
+        let warnings = warnings(settings, guard);
+        let [warning] = warnings.as_slice() else { panic!("{guard}: {warnings:?}") };
+        assert!(warning.contains(guard) && warning.contains(lacks), "{warning}");
+    };
+    let quality = "accuracy at most 0.02 below live";
+    lacking("{}", quality, "when labels are complete");
+    lacking(r#"{"labels": {"horizon": "7d"}}"#, quality, "when labels are complete");
+    lacking("{}", r#"kpi "purchase" at least 0.95 times live"#, "when labels are complete");
+    lacking("{}", "promised quality within 0.03", "when labels are complete");
+    lacking("{}", "divergence at most 0.1", "does not say `shadow`");
+    #[cfg(feature = "drift")]
+    lacking("{}", "drift from live at most 0.15", "does not say `drift`");
+    let nothing: [String; 0] = [];
+    for labels in [r#""at random""#, r#"{"complete_after": "1d"}"#, r#"{"silence": "1d", "means": 0}"#] {
+        assert_eq!(warnings(&format!(r#"{{"labels": {labels}}}"#), quality), nothing, "{labels}");
+    }
+    assert_eq!(warnings(r#"{"shadow": {}}"#, "divergence at most 0.1"), nothing);
+    assert_eq!(warnings("{}", "error rate at most 0.01"), nothing);
 }
 
 fn handle(folder: &Folder) -> ModelHandle<f64, f64> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use switchback::config::Config;
+use switchback::guard::{Guard, Stated};
 use switchback::plan::Exposure;
 use switchback::{Plan, Step};
 
@@ -70,7 +71,8 @@ impl Command {
             Self::Forecast(asked) => return asked.run(out),
         };
         let Written { config, value, .. } = read(&file)?;
-        let guards: Vec<String> = config.guards().iter().map(ToString::to_string).collect();
+        let guarding = config.guards();
+        let guards: Vec<String> = guarding.iter().map(ToString::to_string).collect();
         let plan = config.plan().ok();
         let steps: Vec<String> = plan.iter().flat_map(|plan| plan.steps()).map(told).collect();
         let warned = |plan: &Plan| {
@@ -79,7 +81,8 @@ impl Command {
                 .into_iter()
                 .flatten()
         };
-        let warnings: Vec<String> = plan.iter().flat_map(warned).collect();
+        let lacking = guarding.iter().filter_map(|guard| lacking(guard, &value));
+        let warnings: Vec<String> = lacking.chain(plan.iter().flat_map(warned)).collect();
         if out.json {
             let told = json!({"name": config.name(), "guards": guards, "plan": plan, "warnings": warnings});
             return Ok(out.value(&told)?);
@@ -133,6 +136,30 @@ fn unshadowed(plan: &Plan, written: &Value) -> Option<String> {
              `.shadowing(..)`; add `shadow = {{}}`, or leave {part} out"
         )
     })
+}
+
+/// And of what a guard judges by. The figures that a task has, and business figures, are declared in code alone.
+fn lacking(guard: &Stated, written: &Value) -> Option<String> {
+    let is_said = |part: &str| written.get(part).is_some_and(|said| !said.is_null());
+    // As `Labels::maturity`: what silence means is settled when it says so.
+    let complete = |labels: &Value| {
+        let at_random = labels.get("at_random").and_then(Value::as_bool).unwrap_or_default();
+        labels.is_string() || at_random || labels.get("complete_after").or(labels.get("silence")).is_some()
+    };
+    let needs = guard.needs();
+    let (lacks, code, add) = if needs.labels && !written.get("labels").is_some_and(complete) {
+        ("when labels are complete", ".labels(..)", "`labels = { complete_after = \"1d\" }`")
+    } else if needs.pairs && !is_said("shadow") {
+        ("`shadow`, so no answers are compared", ".shadowing(..)", "`shadow = {}`")
+    } else if needs.drift && !is_said("drift") {
+        ("`drift`, so nothing is watched", ".drift(..)", "`drift = {}`")
+    } else {
+        return None;
+    };
+    Some(format!(
+        "`{guard}` can judge nothing: the file does not say {lacks}; a service refuses the guard unless its code has `{code}`; add \
+         {add}, or leave the guard out"
+    ))
 }
 
 /// And of ticks, which an automatic plan needs too.

@@ -507,9 +507,7 @@ impl Told {
     /// A rule among the guards that could never judge in a setting, and why. Guards of drift ask what is known once versions run.
     pub(crate) fn judges_nothing(&self, setting: &Setting<'_>) -> Option<(String, String)> {
         self.guards().iter().filter_map(Guard::as_rule).find_map(|rule| {
-            let needs = rule.needs();
-            let lacks = setting.lacks(needs.metric, needs.kpi.as_deref());
-            let reason = lacks.or_else(|| Design::refused(rule, setting))?;
+            let reason = setting.lacks(&rule.needs()).or_else(|| Design::refused(rule, setting))?;
             Some((rule.to_string(), reason))
         })
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Needs;
 use super::numbers::written;
 use super::rule::{Figure, Limit, Rule, words};
 use super::tested::Tested;
@@ -31,13 +32,16 @@ pub(crate) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// Why a figure of quality, or a business figure, that a guard needs is not there, where it is not.
-    pub(crate) fn lacks(&self, metric: Option<Metric>, kpi: Option<&str>) -> Option<String> {
-        if metric.is_some_and(|metric| !metric.is_of(self.kind)) {
+    /// Why a figure of quality, a business figure or the labels that a guard needs are not there, where they are not.
+    pub(crate) fn lacks(&self, needs: &Needs) -> Option<String> {
+        if needs.metric.is_some_and(|metric| !metric.is_of(self.kind)) {
             return Some(String::from("the handle's task has no such figure: declare another task"));
         }
-        let kpi = kpi.filter(|kpi| !self.kpis.iter().any(|declared| declared.name() == *kpi))?;
-        Some(format!("the business figure `{kpi}` was not declared: add it at build"))
+        let is_declared = |kpi: &str| self.kpis.iter().any(|declared| declared.name() == kpi);
+        if let Some(kpi) = needs.kpi.as_deref().filter(|kpi| !is_declared(kpi)) {
+            return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
+        }
+        (needs.labels && !self.matures).then(|| NOT_COMPLETE.into())
     }
 }
 
@@ -487,16 +491,16 @@ fn beside(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Optio
     uses(tested, Margin::Above(0.0), setting).map(Some)
 }
 
+const NOT_COMPLETE: &str = "it is not known when labels are complete: say `.labels(Labels::complete_after(age))` at build, or \
+    `.labels(Labels::at_random())` where when one comes has nothing to do with what it says";
+
 /// Returns what is compared, where that is legal.
 fn uses(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Uses, String> {
     let alone = matches!(margin, Margin::AtMost(_));
     let labelled =
         !matches!(tested, Tested::Failures | Tested::Slow(_) | Tested::Differences | Tested::Comparisons);
     if labelled && !setting.matures {
-        return Err(String::from(
-            "it is not known when labels are complete: say `.labels(Labels::complete_after(age))` at build, or \
-             `.labels(Labels::at_random())` where when one comes has nothing to do with what it says",
-        ));
+        return Err(NOT_COMPLETE.into());
     }
     match tested {
         Tested::Differences | Tested::Comparisons if !setting.pairs => Err(

@@ -64,6 +64,8 @@ pub struct Needs {
     pub metric: Option<Metric>,
     /// A business figure, by name.
     pub kpi: Option<Arc<str>>,
+    /// Labels, and that it is said when they are complete: [`Builder::labels`](crate::Builder::labels).
+    pub labels: bool,
     /// Pairs of answers to the same input: shadowing.
     pub pairs: bool,
     /// Windows of what both versions say: `Builder::drift`.
@@ -155,6 +157,7 @@ impl Guard for Rule {
                 Figure::Kpi { name } => Some(Arc::clone(name)),
                 _ => None,
             },
+            labels: matches!(self.figure(), Figure::Quality { .. } | Figure::Kpi { .. } | Figure::Promised),
             pairs: *self.figure() == Figure::Divergence,
             ..Needs::default()
         }

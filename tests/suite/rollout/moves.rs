@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use switchback::events::{Cause, Event, EventKind};
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
-use switchback::options::{Limits, Retention, Shadowing, Threads};
+use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
 use switchback::plan::{Allocation, Bake, OnInconclusive, TransitionError};
 use switchback::status::Role;
 use switchback::testing::Scripted;
@@ -633,6 +633,36 @@ fn a_guard_of_the_hosts_that_panics_neither_passes_nor_fails() {
     let status = rollout.status().unwrap();
     assert_eq!((status.phase, status.evidence[0].verdict), (Phase::Canary, Verdict::Inconclusive));
     assert!(status.evidence[0].note.as_ref().unwrap().contains("a slip in the guard"));
+}
+
+/// Bug: a guard of the host's that is judged by labels began where nobody knows when they are complete. Cause: `Needs` could not say that
+/// it needs any. Fix: `labels`, by which rules are refused as well.
+#[test]
+fn a_guard_of_the_hosts_that_needs_labels_is_refused_where_none_are_ever_complete() {
+    struct ByLabels;
+    impl Guard for ByLabels {
+        fn name(&self) -> String {
+            "by labels".into()
+        }
+        fn judge(&self, _: &Comparison<'_>) -> Evidence {
+            Evidence::new("by labels", Verdict::Pass)
+        }
+        fn needs(&self) -> guard::Needs {
+            let mut needs = guard::Needs::default();
+            needs.labels = true;
+            needs
+        }
+    }
+    let clock = clock();
+    let without = builder(&clock).labels(Labels::new()).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = without.stage("v2", says("two", 0.9)).unwrap().guard(ByLabels);
+    let Err(RolloutError::Guard { name, reason }) = rollout.run(canaries([0.5])) else { panic!("it runs") };
+    assert_eq!(name, "by labels");
+    assert!(reason.contains("not known when labels are complete"), "{reason}");
+    assert_eq!(rollout.phase(), Phase::Staged);
+
+    let with = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    with.stage("v2", says("two", 0.9)).unwrap().guard(ByLabels).run(canaries([0.5])).unwrap();
 }
 
 /// A guard, or a model, that uses its own handle: in everything it can be asked, and when it dies.
