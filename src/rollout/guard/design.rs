@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::Needs;
+use super::needs::Needs;
 use super::numbers::written;
 use super::rule::{Figure, Limit, Rule, words};
 use super::tested::Tested;

@@ -2,7 +2,8 @@
 
 use super::comparison::Comparison;
 use super::evidence::Evidence;
-use super::guard::{Guard, Needs};
+use super::guard::Guard;
+use super::needs::Needs;
 use super::rule::{RuleError, words};
 use super::verdict::Verdict;
 use crate::base::share::Share;

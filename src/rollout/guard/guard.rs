@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::comparison::Comparison;
 use super::evidence::Evidence;
+use super::needs::Needs;
 use super::rule::{Figure, Rule, RuleError};
 use super::verdict::Verdict;
 use crate::base::guarded::Contained;
-use crate::stats::Metric;
 
 /// A rule over the figures of a rollout.
 ///
@@ -54,24 +54,6 @@ pub trait Guard: Send + Sync {
     fn as_rule(&self) -> Option<&Rule> {
         None
     }
-}
-
-/// The requirements of a guard.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Needs {
-    /// A figure of quality, which not every task has.
-    pub metric: Option<Metric>,
-    /// A business figure, by name.
-    pub kpi: Option<Arc<str>>,
-    /// Labels, and that it is said when they are complete: [`Builder::labels`](crate::Builder::labels).
-    pub labels: bool,
-    /// Pairs of answers to the same input: shadowing.
-    pub pairs: bool,
-    /// Windows of what both versions say: `Builder::drift`.
-    pub drift: bool,
-    /// A calibration of both versions' scores.
-    pub estimated: bool,
 }
 
 /// A value that [`Rollout::guard`](crate::Rollout::guard) takes: a guard, or what comes of making one of this crate's,

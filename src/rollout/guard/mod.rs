@@ -103,6 +103,7 @@ pub(crate) mod evidence;
 mod grammar;
 pub(crate) mod guard;
 pub(crate) mod history;
+pub(crate) mod needs;
 pub(crate) mod numbers;
 pub(crate) mod observe;
 pub(crate) mod rule;
@@ -119,7 +120,8 @@ pub use comparison::{ArmView, Comparison};
 #[cfg(feature = "drift")]
 pub use drift::{DriftGuard, EstimatedFigure, EstimatedGuard, drift, estimated};
 pub use evidence::{Effect, EffectKind, Evidence, Strength};
-pub use guard::{Guard, IntoGuard, Needs};
+pub use guard::{Guard, IntoGuard};
+pub use needs::Needs;
 pub use rule::{Rule, RuleError};
 pub use stated::Stated;
 pub use subject::{

@@ -11,7 +11,8 @@ use super::drift::{DriftGuard, EstimatedGuard, drift, estimated};
 use super::evidence::Evidence;
 #[cfg(feature = "drift")]
 use super::grammar::{Reader, tokens};
-use super::guard::{Guard, Needs};
+use super::guard::Guard;
+use super::needs::Needs;
 #[cfg(feature = "drift")]
 use super::rule::{Figure, Limit};
 use super::rule::{Rule, RuleError};
