@@ -347,8 +347,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         // What it could refuse was refused when it was read.
         self.retention = config.retention(self.retention.clone()).unwrap_or(self.retention);
         #[cfg(feature = "state")]
-        if let Some(folder) = config.state() {
-            self = self.state(folder);
+        {
+            self.keeping.folder = config.state(self.keeping.folder.take());
         }
         #[cfg(feature = "drift")]
         if config.drifts() {

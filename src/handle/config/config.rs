@@ -14,6 +14,8 @@ use crate::base::node::{Misread, Node, Table, Value};
 use crate::base::share::Share;
 use crate::base::text;
 use crate::control::pins::PinPolicy;
+#[cfg(feature = "state")]
+use crate::handle::options::StateFolder;
 use crate::handle::options::labels::Arrival;
 use crate::handle::options::threads::Ticks;
 use crate::handle::options::{Labels, Limits, Retention, Shadowing, Threads};
@@ -345,10 +347,11 @@ impl Config {
     }
 
     #[cfg(feature = "state")]
-    pub(crate) fn state(&self) -> Option<crate::handle::options::StateFolder> {
+    pub(crate) fn state(&self, folder: Option<StateFolder>) -> Option<StateFolder> {
         use crate::control::adopt::AfterCrash;
-        let sections::State(told) = self.told.state.as_ref()?;
-        let mut folder = crate::handle::options::StateFolder::new(told.folder.clone()?);
+        let Some(sections::State(told)) = self.told.state.as_ref() else { return folder };
+        let mut folder = folder.or_else(|| told.folder.as_ref().map(StateFolder::new))?;
+        set(&mut folder.folder, told.folder.clone());
         set(
             &mut folder.after_crash,
             told.after_crash.map(|policy| match policy {

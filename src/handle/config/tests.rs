@@ -325,19 +325,25 @@ fn a_guard_that_could_judge_nothing_is_found_when_the_handle_is_built() {
 #[cfg(feature = "state")]
 #[test]
 fn what_a_file_says_of_a_group_leaves_the_rest_of_it() {
-    use crate::options::{Limits, Threads};
+    use crate::options::{AfterCrash, Limits, StateFolder, Threads};
     let folder = std::env::temp_dir().join(format!("switchback-config-{}", std::process::id()));
     let config = of_json(&json!({
         "name": "late", "state": { "folder": folder.join("state"), "after_crash": "resume" },
         "threads": { "tick_every": "200ms" }, "limits": { "events": 9 },
     }))
     .unwrap();
-    let state = config.state().unwrap();
-    assert_eq!(
-        state,
-        crate::options::StateFolder::new(folder.join("state"))
-            .after_crash(crate::options::AfterCrash::Resume)
-    );
+    let told = StateFolder::new(folder.join("state")).after_crash(AfterCrash::Resume);
+    assert_eq!(config.state(None), Some(told.clone()));
+    // Bug: an interval that the code says was lost, and what it does after a crash where the file names the folder alone. Cause: the file's
+    // folder came in the place of the group. Fix: it is set in what the code says.
+    let rarely = std::time::Duration::from_secs(99);
+    let own = StateFolder::new("own").checkpoint_every(rarely).after_crash(AfterCrash::RollBack);
+    assert_eq!(config.state(Some(own.clone())), Some(told.checkpoint_every(rarely)));
+    let folder_alone = of_json(&json!({ "name": "late", "state": "file" })).unwrap();
+    let moved = StateFolder::new("file").checkpoint_every(rarely).after_crash(AfterCrash::RollBack);
+    assert_eq!(folder_alone.state(Some(own.clone())), Some(moved));
+    let silent = of_json(&json!({ "name": "late" })).unwrap();
+    assert_eq!((silent.state(Some(own.clone())), silent.state(None)), (Some(own), None));
     let late = late()
         .threads(Threads::manual())
         .limits(Limits::new().pins(0))
