@@ -30,6 +30,7 @@ crate::harness::tests! { "command_line":
     a_model_is_loaded_where_that_is_asked_for,
     tags_that_are_torn_are_put_aside,
     a_reader_who_has_seen_enough_is_no_error,
+    what_was_found_is_seen_by_whoever_reads_no_further,
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     a_plan_whose_copies_the_file_does_not_allow_is_warned_of,
@@ -556,6 +557,24 @@ fn a_reader_who_has_seen_enough_is_no_error() {
     drop(reader);
     let output = program().args(["repo", "ls", root.text()]).stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+/// Bug: `repo verify | head` ended with 0 where versions are damaged, once there was more to print than a buffer holds. Cause: a reader who
+/// had gone ended the program as what went well. Fix: it goes on to its end, which is the same for whoever reads.
+fn what_was_found_is_seen_by_whoever_reads_no_further() {
+    let root = Folder::new("unread");
+    publish_both(root.text());
+    for number in 0..200 {
+        let version = format!("torn-{number}");
+        fs::create_dir(root.0.join("late").join(&version)).unwrap();
+        fs::write(root.0.join("late").join(version).join("manifest.json"), "{").unwrap();
+    }
+    let whole = run(&["repo", "verify", root.text()]);
+    assert!(whole.stdout.len() > 16 << 10, "{}", whole.stdout.len());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program().args(["repo", "verify", root.text()]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), ""));
 }
 
 fn a_terminal_obeys_nothing_that_a_manifest_says() {

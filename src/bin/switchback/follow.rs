@@ -35,10 +35,10 @@ pub(crate) fn history(out: &mut Out, folder: &Path, begin: u64, on: bool) -> Res
             stood = Some(stands);
             tell(out, folder, begin, &mut seen)?;
         }
-        if !on {
+        out.flush()?;
+        if !on || !out.is_read() {
             return Ok(());
         }
-        out.flush()?;
         wait(LOOK);
     }
 }

@@ -108,15 +108,12 @@ fn main() -> ExitCode {
         What::Completions { shell } => completions(out, shell),
         What::Man { folder } => manual(out, folder.as_deref()),
     };
-    match ended.and_then(|()| Ok(out.flush()?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough: `| head -1`.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Said) => match out.flush() {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => complain(&Failure::Output(error)),
-            _ => ExitCode::FAILURE,
-        },
-        Err(failure) => complain(&failure),
+    match (ended, out.flush()) {
+        (Ok(()), Ok(())) => ExitCode::SUCCESS,
+        (Err(Failure::Said), Ok(())) => ExitCode::FAILURE,
+        // What was to be said was not.
+        (Ok(()) | Err(Failure::Said), Err(error)) => complain(&Failure::Output(error)),
+        (Err(failure), _) => complain(&failure),
     }
 }
 

@@ -10,9 +10,43 @@ const HOME: &str = "\u{1b}[H";
 const LINE_ENDS: &str = "\u{1b}[K";
 const BELOW_IS_NOTHING: &str = "\u{1b}[J";
 
+/// The standard output, for as long as somebody reads it.
+///
+/// A reader who has seen enough (`| head -1`) is no error, and changes nothing of what a command finds: it goes on to its end, and what it
+/// ends with is the same. Whatever has no end of its own asks [`Out::is_read`].
+struct Reader {
+    stdout: Stdout,
+    is_gone: bool,
+}
+
+impl Reader {
+    fn unless_gone<T>(&mut self, write: impl FnOnce(&mut Stdout) -> io::Result<T>, gone: T) -> io::Result<T> {
+        if self.is_gone {
+            return Ok(gone);
+        }
+        match write(&mut self.stdout) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_gone = true;
+                Ok(gone)
+            }
+            written => written,
+        }
+    }
+}
+
+impl Write for Reader {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_gone(|stdout| stdout.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_gone(Write::flush, ())
+    }
+}
+
 /// The answer, as text or as JSON.
 pub(crate) struct Out {
-    stdout: BufWriter<Stdout>,
+    reader: BufWriter<Reader>,
     /// Whether what is printed takes the place of what stands there.
     paints: bool,
     /// Whether JSON was asked for.
@@ -21,7 +55,8 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn new(json: bool) -> Self {
-        Self { stdout: BufWriter::new(io::stdout()), paints: false, json }
+        let reader = Reader { stdout: io::stdout(), is_gone: false };
+        Self { reader: BufWriter::new(reader), paints: false, json }
     }
 
     /// A line of text. Whatever it holds of names from elsewhere is shown, and tells the terminal nothing.
@@ -32,7 +67,7 @@ impl Out {
     /// A line, and where a picture is painted nothing behind it of what stood there.
     fn end_line(&mut self, line: &str) -> io::Result<()> {
         let end = if self.paints { LINE_ENDS } else { "" };
-        writeln!(self.stdout, "{line}{end}")
+        writeln!(self.reader, "{line}{end}")
     }
 
     /// Paints lines in place of those before: text for a terminal, written at once.
@@ -72,21 +107,26 @@ impl Out {
     /// round.
     pub(crate) fn value(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
-        writeln!(self.stdout, "{}", escaped(&text))
+        writeln!(self.reader, "{}", escaped(&text))
     }
 
     /// One line of JSON.
     pub(crate) fn json_line(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.stdout, "{}", escaped(line))
+        writeln!(self.reader, "{}", escaped(line))
     }
 
     /// What the program has made itself, as it is.
     pub(crate) fn own(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stdout.write_all(bytes)
+        self.reader.write_all(bytes)
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush()
+        self.reader.flush()
+    }
+
+    /// Whether somebody was there at the last flush.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.reader.get_ref().is_gone
     }
 }
 

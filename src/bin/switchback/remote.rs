@@ -182,7 +182,9 @@ pub(crate) struct By {
 
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let goes_back = matches!(self, Self::Rollback(_) | Self::RevertLive(_) | Self::RollbackTo(_));
+        // A rollout that was asked to end is over, or is a watched live that has nothing to go back to.
+        let goes_back =
+            matches!(self, Self::Abort(_) | Self::Rollback(_) | Self::RevertLive(_) | Self::RollbackTo(_));
         let answer = match self {
             Self::Get { url, model, watch: false, .. } => {
                 return show(out, &asked(&url, model.as_deref())?);
@@ -422,6 +424,12 @@ fn show(out: &mut Out, value: &Value) -> Result<(), Failure> {
         out.line("")?;
     }
     for status in each(value) {
+        if status["standby"] == true {
+            out.line(&format!(
+                "{} looks on: another process has the state, and this one takes over where that ends",
+                text(&status["name"])
+            ))?;
+        }
         if let Some(reason) = status["frozen"].as_str() {
             out.line(&format!("{} is frozen: {reason}", text(&status["name"])))?;
         }
@@ -487,6 +495,9 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
             })?;
         }
         out.flush()?;
+        if !out.is_read() {
+            return Ok(());
+        }
         wait(every);
         for (name, last) in &mut seen {
             for line in events(name, *last)? {
