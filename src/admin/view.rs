@@ -61,7 +61,13 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
         ("Now".to_owned(), moment(status.at)),
     ];
     facts.extend(status.last_tick.map(|at| ("Guards asked".to_owned(), moment(at))));
-    facts.extend(status.durable.map(|durable| {
+    if status.standby {
+        let decides =
+            "by another process, which has the state; this one follows it, and takes over where it ends";
+        facts.push(("Decided".to_owned(), decides.to_owned()));
+    }
+    // Who looks on writes nothing.
+    facts.extend(status.durable.filter(|_| !status.standby).map(|durable| {
         (
             "On disk".to_owned(),
             if durable { "all that happened".into() } else { "not all that happened".into() },
@@ -138,7 +144,7 @@ fn trouble(status: &Status) -> Vec<String> {
     }
     troubles.extend(status.draining.iter().map(|reason| format!("It takes no new callers: {reason}")));
     troubles.extend(status.frozen.iter().map(|reason| format!("It is frozen: {reason}")));
-    if status.durable == Some(false) {
+    if status.durable == Some(false) && !status.standby {
         troubles.push("What happens is not on disk".to_owned());
     }
     troubles.extend(

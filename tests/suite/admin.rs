@@ -759,4 +759,11 @@ fn what_is_said_to_a_process_that_looks_on_is_answered_as_such() {
         |service: &Service| json_of(&post(&admin(service), "/late/freeze", &[], json!({"reason": "why"})));
     assert_eq!(freeze(&first)["standby"], Value::Null);
     assert_eq!(freeze(&second)["standby"], json!(true));
+    // Bug: its page said in red that a disk fails. Cause: who looks on writes nothing, which was taken for what cannot be written. Fix: it says
+    // that another process decides.
+    let page = |service: &Service| text(&get(&admin(service), "/late", "text/html"));
+    assert!(!page(&first).contains("another process"));
+    let looks_on = page(&second);
+    assert!(looks_on.contains("another process, which has the state"), "{looks_on}");
+    assert!(!looks_on.contains("not on disk") && !looks_on.contains("On disk"), "{looks_on}");
 }
