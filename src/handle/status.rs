@@ -265,7 +265,8 @@ pub struct RolloutStatus {
     pub evidence: Vec<Evidence>,
     /// The candidate's figures since the attempt began; since its promotion, once it was promoted.
     pub candidate: ArmFigures,
-    /// Live's figures over the same time.
+    /// Live's figures over the same time. Of a new live that is watched those of the version before, on the requests that are copied to
+    /// it: none where nothing is.
     pub control: ArmFigures,
     /// Pairs of answers to the same input.
     pub divergence: DivergenceFigures,
@@ -370,6 +371,13 @@ impl Control {
         let Attempt { state, ledger, ended, keys, .. } = attempt;
         // Labels that had not come when it ended came too late to be evidence.
         let until = ended.as_ref().map_or(now, |ended| ended.at);
+        // Guards of the host's have what live did on trial, and nobody was asked beside a new live where nothing is copied.
+        let is_alone = !state.watch.is_zero() && !self.settings.shadowing;
+        let control = if is_alone {
+            ArmFigures::of_nothing()
+        } else {
+            self.view(attempt.control, now)?.figures(Window::Total)
+        };
         Some(RolloutStatus {
             number: attempt.number,
             version: attempt.version,
@@ -387,7 +395,7 @@ impl Control {
             cause: ended.as_ref().and_then(|ended| ended.cause.clone()),
             evidence: attempt.evidence.clone(),
             candidate: self.view(attempt.candidate, now)?.figures(Window::Total),
-            control: self.view(attempt.control, now)?.figures(Window::Total),
+            control,
             divergence: attempt.divergence.figures(),
             error_budget: attempt.error_budget,
             cohorts: ledger.cohorts(until),

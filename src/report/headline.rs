@@ -159,9 +159,15 @@ fn proven(report: &Report) -> String {
 
 fn taken_back(report: &Report, lasted: &str) -> String {
     let rollout = &report.rollout;
-    let (candidate, live) = (rollout.version, report.live);
+    let candidate = rollout.version;
     let was_live = rollout.phase == Phase::RolledBack;
     let began = if was_live {
+        // Not always to the version before: a person has named another, or that one could not be had.
+        let to = report.events.iter().rev().find_map(|event| match &event.kind {
+            EventKind::RolledBack { from, to, .. } if *from == candidate => Some(*to),
+            _ => None,
+        });
+        let live = to.unwrap_or(report.live);
         let promoted = || report.turns.iter().find(|turn| turn.phase == Phase::Promoted).map(|turn| turn.at);
         let promoted = report.trial.as_ref().map(|trial| trial.promoted).or_else(promoted);
         let watched = report.ended.zip(promoted).map(|(ended, promoted)| long(ended.since(promoted)));

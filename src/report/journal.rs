@@ -14,9 +14,8 @@ use crate::rollout::decision::Decision;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::state::{StateError, history};
+use crate::stats::ArmFigures;
 use crate::stats::figures::divergence::Divergence;
-use crate::stats::figures::tally::Tally;
-use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
 use crate::version::in_flight::InFlight;
 
@@ -234,7 +233,6 @@ impl Told {
                 None => evidence.push(said.clone()),
             }
         }
-        let none = || Tally::new(TaskKind::Unlabelled, 0).figures(&[]);
         let rollout = RolloutStatus {
             number,
             version: candidate,
@@ -251,8 +249,8 @@ impl Told {
             since: ended,
             cause,
             evidence,
-            candidate: none(),
-            control: none(),
+            candidate: ArmFigures::of_nothing(),
+            control: ArmFigures::of_nothing(),
             divergence: Divergence::default().figures(),
             error_budget: last.map(|decision| decision.error_budget),
             cohorts: Vec::new(),

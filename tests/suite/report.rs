@@ -304,6 +304,23 @@ fn the_page_of_what_was_not_shown_says_that_nothing_is_decided() {
     assert!(report.headline().contains("neither harm nor equality was shown in the time allowed"));
 }
 
+/// Bug: the page said that a watched live was taken back to the version before, where a person had gone back to another. Cause: it went by
+/// what was live before. Fix: by where live went.
+#[test]
+fn the_page_says_to_which_version_live_went_back() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).build().unwrap();
+    service.stage("v2", below("two", 0.5)).unwrap().promote().unwrap();
+    let rollout = service.stage("v3", below("three", 0.5)).unwrap();
+    let bake = Bake::new(std::time::Duration::from_secs(3600));
+    rollout.run(plan([Step::canary(0.5).unwrap()]).bake(bake)).unwrap();
+    traffic(&service, &clock, &mut Chance(2), 200, 20);
+    assert_eq!(rollout.phase(), Phase::Baking);
+    assert!(service.rollback_to("v1", "complaints").is_ok());
+    let headline = rollout.report().unwrap().headline();
+    assert!(headline.starts_with("v3 was taken back to v1 after "), "{headline}");
+}
+
 /// By hand, by whom and why.
 #[test]
 fn the_page_says_who_took_it_back_and_in_whose_words() {

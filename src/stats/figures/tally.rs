@@ -358,6 +358,13 @@ impl Proportion {
     }
 }
 
+impl ArmFigures {
+    /// Those of whoever was asked nothing.
+    pub(crate) fn of_nothing() -> Self {
+        Tally::new(TaskKind::Unlabelled, 0).figures(&[])
+    }
+}
+
 /// The figures of an arm over a window or since its start. `None` stands for what is not known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
