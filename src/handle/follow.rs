@@ -298,7 +298,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             OnPublish::Run(plan) => self
                 .stage(version)
                 .and_then(staged)
-                .and_then(|rollout| (self.guards)(rollout).run(plan.clone()).map_err(FollowError::from)),
+                .and_then(|rollout| self.run((self.guards)(rollout), plan)),
         };
         match &tried {
             Ok(()) => self.removed.retain(|removed| *removed != version),
@@ -308,6 +308,16 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             Err(_) => drop(self.again.insert(version)),
         }
         tried
+    }
+
+    /// Runs what was staged. Where that is refused nothing of it stays in memory, under a name that can be staged no more: but where somebody
+    /// else has begun with it, such as another process of the fleet.
+    fn run(&self, rollout: Rollout<I, O>, plan: &Plan) -> Result<(), FollowError> {
+        let ran = rollout.run(plan.clone());
+        if ran.is_err() && !self.handle.inner.is_in_fleet() && rollout.phase() == Phase::Staged {
+            let _ = rollout.rollback("its plan was refused");
+        }
+        ran.map_err(FollowError::from)
     }
 
     /// Whether what is staged was exposed before, under any name.

@@ -20,7 +20,7 @@ use switchback::options::Threads;
 use switchback::repository::contract::{Host, Pipelines, Preflight, Reservoir};
 use switchback::repository::{Change, Draft, Manifest, Repository, Served};
 use switchback::versions::{Follow, FollowError, Followed, OnPublish};
-use switchback::{Clock, ModelHandle, Phase, Plan, StageError, Timestamp, guard};
+use switchback::{Clock, ModelHandle, Phase, Plan, StageError, Step, Timestamp, closure, guard};
 
 use crate::common::{Folder, clock, seconds, wait_until};
 
@@ -478,6 +478,26 @@ fn a_published_version_that_is_refused_is_an_event_once_and_not_at_each_look() {
         said.iter().any(|event| event.starts_with("2 came into the repository and is not tried: ")),
         "{said:?}"
     );
+}
+
+/// Bug: a version whose plan was refused stayed in memory, under a name that nothing could be staged under, so it was not tried once its
+/// files were written again. Cause: it had been staged for the plan. Fix: it is taken off.
+#[test]
+fn a_version_whose_plan_is_refused_is_not_kept() {
+    let stage = Stage::new();
+    let taken = stage.handle.stage("0", closure("half@1", |_: &f32| Ok(0.5))).unwrap();
+    taken.canary(0.9).unwrap();
+    let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap().unguarded();
+    let mut follow = stage.follow(OnPublish::Run(plan));
+    let manifest = Manifest::new("late", "2", Timestamp::from_unix_seconds(1));
+    let draft = Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS);
+    stage.served.repository().publish(draft).unwrap();
+    stage.look(&mut follow, 0);
+    stage.look(&mut follow, 3);
+    let told = refused(&stage);
+    assert!(matches!(&told[..], [(version, true, _)] if version == "2"), "{told:?}");
+    assert_eq!(stage.phase("2"), None);
+    assert!(stage.handle.stage("2", closure("half@2", |_: &f32| Ok(0.5))).is_ok(), "its name is free");
 }
 
 #[test]
