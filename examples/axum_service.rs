@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use switchback::admin::{Admin, AdminService, Bearer};
 use switchback::asynchronous::{AsyncError, AsyncHandle};
 use switchback::drift::{Cell, Drift, ReferenceProfile, WindowSize};
+use switchback::events::EventKind;
 use switchback::model::{Identity, ModelError};
 use switchback::operator::{Operators, Prometheus};
 use switchback::options::{Async, Inputs, Labels, Shadowing, StateFolder, Threads};
@@ -297,8 +298,12 @@ fn built(options: &Options) -> Result<ModelHandle<Flight, f64>, Failed> {
     }
     let late = builder.build()?;
     let status = late.status();
-    // A first start. A later one goes on with what it remembers, and one beside another process looks on.
-    if !status.standby && status.live == "v1" && status.rollouts.is_empty() {
+    // A later start goes on with what it remembers, one beside another process looks on, and a process of a fleet that is there already
+    // does what is agreed on.
+    let remembers = late.events().iter().any(|event| matches!(event.kind, EventKind::Started { .. }));
+    #[cfg(feature = "fleet")]
+    let remembers = remembers || status.fleet.as_ref().is_some_and(|fleet| fleet.sequence > 1);
+    if !status.standby && !remembers {
         late.stage("v2", Table::of("v2")?)?.promote()?;
         let plan = Plan::new([
             Step::shadow(0.5)?.min_duration(options.hours(5)),

@@ -61,8 +61,8 @@
 //! 1. A request reads the routing table once and is answered by one version whole, model and pipeline.
 //! 2. Live is never absent; a version takes traffic only after it was loaded, has answered what it is held against (a sample,
 //!    golden samples, inputs that live was asked) where there is any, and was warmed.
-//! 3. Lowering exposure is never refused and waits for no engine, guard or subscriber; automation raises it only under a
-//!    plan, and not while [frozen](ModelHandle::freeze).
+//! 3. Lowering exposure is never refused and waits for no guard or subscriber, and for no engine but to wake a version that has gone
+//!    cold; automation raises it only under a plan, and not while [frozen](ModelHandle::freeze).
 //! 4. A key that is on a canary stays on it while the canary grows.
 //! 5. Figures belong to an attempt: nothing of one is counted in the next.
 //! 6. Every prediction is counted once, every outcome once, for the version that was assigned: a candidate that failed
