@@ -87,7 +87,7 @@ pub(crate) struct Attempt {
     pub(crate) traffic: TrafficSeen,
     /// The fault in how traffic is spread, as of the last tick.
     pub(crate) traffic_fault: Option<String>,
-    /// Few new keys come, where that is so.
+    /// Few new keys come, where that is so; of a live that is watched, that requests with a key are not.
     pub(crate) keys_run_out: Option<String>,
     /// The failures of live before the evidence began: what is usual.
     pub(crate) live_before: Events,
@@ -242,6 +242,12 @@ impl Attempt {
     /// version takes it off.
     pub(crate) fn is_on_trial(&self) -> bool {
         matches!(self.state.phase, Phase::Shadow | Phase::Canary) || self.held.is_some()
+    }
+
+    /// Whether its candidate answers callers, and is compared with live by them.
+    pub(crate) fn answers_callers(&self) -> bool {
+        let is_asked = self.circuit.open_until.is_none();
+        self.state.phase == Phase::Canary && self.state.weight != Share::NONE && is_asked
     }
 
     /// The guards of this crate's.

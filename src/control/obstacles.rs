@@ -29,6 +29,9 @@ const UNITS_MISMATCH: &str =
 const NO_CONTROL: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to fewer, or \
                           shadow, where each request is compared with live's";
 
+const KEYS_UNWATCHED: &str = "requests with a key are not watched while a candidate answers some of them: it is compared with live by \
+                              users, each of whom counts once";
+
 const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 impl Attempt {
@@ -210,8 +213,15 @@ impl Control {
         let pairs = self.settings.shadowing && self.settings.canary_pairs;
         let split = |attempt: &Attempt| (self.split_of_requests(attempt), self.lacks_control(attempt));
         let splits: Vec<_> = self.attempts.iter().map(split).collect();
+        let is_canary = |attempt: &Attempt| {
+            attempt.state.phase == Phase::Canary && attempt.state.weight != Share::NONE
+        };
+        let unwatched = (self.keyed && self.attempts.iter().any(is_canary)).then_some(KEYS_UNWATCHED);
         for (attempt, (split, lacks_control)) in self.attempts.iter_mut().zip(splits) {
             let version = attempt.version;
+            if attempt.state.phase == Phase::Baking {
+                attempt.keys_run_out = unwatched.map(String::from);
+            }
             if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
                 continue;
             }

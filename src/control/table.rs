@@ -146,8 +146,8 @@ impl Control {
                 Side::Alone,
                 slower_than.iter().map(|(_, own)| *own),
             );
-            // Beside a canary a user who comes often must not count often.
-            feeds.any = trials.is_empty();
+            // Beside a canary a user who comes often must not count often; a shadow takes no user from anybody.
+            feeds.any = !self.attempts.iter().any(Attempt::answers_callers);
             feeds.spares_shared = true;
             feeds.answered = (self.settings.answered_max > 0).then_some(attempt.number);
         }

@@ -402,7 +402,8 @@ impl Exposure {
                     units.requests.count(outcome, request.latency_nanos, limits, chance);
                     units.count_segment(request.segment, false, failed);
                 }
-                false
+                // Its truth is as much the watch's as its failure. What a candidate is promoted by counts users once.
+                self.watched.any && self.watched.spares_shared
             }
         }
     }
