@@ -419,9 +419,7 @@ impl Control {
             if attempt.ledger.has_coming() {
                 Arc::make_mut(&mut attempt.ledger).settle();
             }
-            if let Some(keys) = &attempt.keys {
-                keys.relieve();
-            }
+            [&attempt.keys, &attempt.pair_keys].into_iter().flatten().for_each(|keys| keys.relieve());
             if started {
                 attempt.state.first_request.get_or_insert(now);
             }

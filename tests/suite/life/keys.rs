@@ -207,3 +207,20 @@ fn a_candidate_that_live_has_no_users_left_for_says_so() {
         "{held:?} {seen:?}"
     );
 }
+
+/// Bug: of users who come once each half of the pairs counted, and after 32,768 users none did any more. Cause: the chance with which a key
+/// counts, and the share of new keys that do, were fitted for keys that count in an arm, and for those that count in pairs never. Fix: for
+/// both.
+#[test]
+fn users_who_come_once_each_count_in_pairs_once_that_is_known() {
+    let clock = clock();
+    let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let builder = service(&clock, 1).live("v1", on("one")).shadowing(Shadowing::new());
+    let mut world = World::new(builder.build().unwrap(), &clock, 1);
+    let rule = guard::error_rate().at_most_times_live(1.5);
+    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+    rollout.shadow(1.0).unwrap();
+    sessions(&mut world, 40, 1, |_, _| None);
+    let samples = rollout.status().unwrap().evidence[0].samples;
+    assert!(samples > 3_000, "of 4,000 users {samples} counted");
+}
