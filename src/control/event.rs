@@ -299,7 +299,7 @@ pub enum EventKind {
         /// How long the oldest of them has been.
         oldest: Duration,
     },
-    /// A canary goes no further for the time being, since what it counts cannot be trusted or what it is exposed to is not
+    /// A candidate goes no further for the time being, since what it counts cannot be trusted or what it is exposed to is not
     /// what was decided.
     Held {
         /// The candidate.

@@ -27,7 +27,7 @@ const UNITS_MISMATCH: &str =
     "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
 
 const NO_CONTROL: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to fewer, or \
-                          shadow, where each request is compared with live's";
+                          shadow, where of each user one request is compared with live's answer to it";
 
 const KEYS_UNWATCHED: &str = "requests with a key are not watched while a candidate answers some of them: it is compared with live by \
                               users, each of whom counts once";
@@ -226,11 +226,13 @@ impl Control {
                 continue;
             }
             let fault = split.and_then(|split| attempt.traffic.fault(split));
-            let run_out = match lacks_control {
-                // Live shadows what it answers, and that is what it is compared by.
-                true if pairs => None,
-                true => Some(String::from(NO_CONTROL)),
-                false => attempt.traffic.keys_run_out(),
+            let run_out = if attempt.state.phase == Phase::Shadow || (lacks_control && pairs) {
+                // Pairs are all that it is compared by.
+                attempt.traffic.keys_of_pairs_run_out()
+            } else if lacks_control {
+                Some(String::from(NO_CONTROL))
+            } else {
+                attempt.traffic.keys_run_out()
             };
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));

@@ -344,6 +344,11 @@ impl Control {
             let others = self.attempts.iter_mut().filter(|attempt| attempt.number != own);
             others.for_each(|attempt| attempt.traffic.see_elsewhere(units.asked));
         }
+        if let Some(attempt) = counter.feeds.attempt.filter(|_| units.keyed_pairs > 0)
+            && let Some(attempt) = self.attempt_mut(attempt)
+        {
+            attempt.traffic.see_pairs(attempt.ledger.era(), units);
+        }
         self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
         self.absorb_evidence(&counter.feeds.evidence, units, &collection, since);
     }

@@ -16,11 +16,32 @@ pub(crate) struct TrafficSeen {
     live: u64,
     /// The keys of some of the candidate's last requests.
     keys: VecDeque<u64>,
-    /// The candidate's last requests with a key, and how many of them counted for one that had not counted before.
-    keyed: u64,
-    counted: u64,
+    /// Of the candidate's last requests.
+    in_arms: Keyed,
+    /// Of the last that both versions were asked.
+    in_pairs: Keyed,
     /// The warnings that have been told since the exposure changed: once is enough, however often it comes and goes.
     told: Told,
+}
+
+/// Requests with a key, and how many of them counted for one that had not counted before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Keyed {
+    requests: u64,
+    counted: u64,
+}
+
+impl Keyed {
+    fn see(&mut self, requests: u64, counted: u64) {
+        (self.requests, self.counted) = (self.requests + requests, self.counted + counted);
+        if self.requests > 2 * LATELY {
+            (self.requests, self.counted) = (self.requests / 2, self.counted / 2);
+        }
+    }
+
+    fn have_run_out(self) -> bool {
+        self.requests >= LATELY && self.counted * FEW < self.requests
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,18 +83,12 @@ impl TrafficSeen {
     /// Takes note of what one exposure was asked.
     pub(crate) fn see(&mut self, era: u32, candidate: bool, units: &Units) {
         let Units { asked, keyed, ref keys, ref some_keys, .. } = *units;
-        if era < self.era {
+        if !self.is_of(era) {
             return;
-        }
-        if era > self.era {
-            *self = Self { era, ..Self::default() };
         }
         // Keys count in the candidate's arm and its control alike; live's other keys never do.
         if candidate {
-            (self.keyed, self.counted) = (self.keyed + keyed, self.counted + keys.units);
-            if self.keyed > 2 * LATELY {
-                (self.keyed, self.counted) = (self.keyed / 2, self.counted / 2);
-            }
+            self.in_arms.see(keyed, keys.units);
             self.candidate += asked;
             self.keys.extend(some_keys);
             let beyond = self.keys.len().saturating_sub(KEYS_MAX);
@@ -81,6 +96,21 @@ impl TrafficSeen {
         } else {
             self.live += asked;
         }
+    }
+
+    /// Takes note of the requests that both versions were asked, in pairs that count from one change of exposure to the next.
+    pub(crate) fn see_pairs(&mut self, era: u32, units: &Units) {
+        if self.is_of(era) {
+            self.in_pairs.see(units.keyed_pairs, units.keys_of_pairs);
+        }
+    }
+
+    /// Whether what was made in the stretch `era` is of the present one, which begins with it where it is new.
+    fn is_of(&mut self, era: u32) -> bool {
+        if era > self.era {
+            *self = Self { era, ..Self::default() };
+        }
+        era == self.era
     }
 
     /// Takes note of what live was asked under the keys that are the control of another candidate: they are none of this one's units,
@@ -91,16 +121,29 @@ impl TrafficSeen {
 
     /// Whether its requests have keys that could count, and none did.
     pub(crate) fn counts_no_keys(&self) -> bool {
-        self.keyed >= KEYS_FEWEST as u64 && self.counted == 0
+        self.in_arms.requests >= KEYS_FEWEST as u64 && self.in_arms.counted == 0
     }
 
     /// That hardly any new keys come, where that is so: evidence is keys, and grows no more.
     pub(crate) fn keys_run_out(&self) -> Option<String> {
-        let Self { keyed, counted, .. } = *self;
-        (keyed >= LATELY && counted * FEW < keyed).then(|| {
+        let Keyed { requests, counted } = self.in_arms;
+        self.in_arms.have_run_out().then(|| {
             format!(
-                "new users have run out: {counted} of the candidate's last {keyed} requests came from one who had not counted \
-                 yet, and each counts once; expose it to more of them, or shadow, where each request is compared with live's"
+                "new users have run out: {counted} of the candidate's last {requests} requests came from one who had not counted \
+                 yet, and each counts once; expose it to more of them, or shadow, where each counts once more, by one request that \
+                 both are asked"
+            )
+        })
+    }
+
+    /// The same of what rests on pairs alone: of a key one counts.
+    pub(crate) fn keys_of_pairs_run_out(&self) -> Option<String> {
+        let Keyed { requests, counted } = self.in_pairs;
+        self.in_pairs.have_run_out().then(|| {
+            format!(
+                "new users have run out: {counted} of the last {requests} requests that both versions were asked came from one who \
+                 had not counted yet, and each counts once, by one of them; copy more of the requests, or expose the candidate to \
+                 some users, where each counts once more"
             )
         })
     }

@@ -106,6 +106,9 @@ pub(crate) struct Units {
     pub(crate) asked: u64,
     /// Requests with a key, whether their key counts or not.
     pub(crate) keyed: u64,
+    /// Copies of requests with a key, and how many of them counted for one that had not counted.
+    pub(crate) keyed_pairs: u64,
+    pub(crate) keys_of_pairs: u64,
     /// The keys of some requests, drawn evenly: how much of the traffic comes under one key.
     pub(crate) some_keys: Vec<u64>,
     /// Units by the place of their segment, where requests have any.
@@ -142,7 +145,7 @@ impl Units {
     pub(crate) fn reset(&mut self) {
         self.requests.reset();
         self.keys.reset();
-        (self.asked, self.keyed) = (0, 0);
+        (self.asked, self.keyed, self.keyed_pairs, self.keys_of_pairs) = (0, 0, 0, 0);
         self.some_keys.clear();
         self.segments.fill(SegmentUnits::default());
     }
@@ -370,6 +373,10 @@ impl Exposure {
                 units.some_keys.push(key);
             }
         }
+        if request.shadow && request.asked_by.is_some() {
+            units.keyed_pairs += 1;
+            units.keys_of_pairs += u64::from(request.unit.stands);
+        }
         if !request.unit.stands {
             return false;
         }
@@ -432,6 +439,8 @@ impl Exposure {
                 units.keys.merge(&stripe.units.keys);
                 units.asked += stripe.units.asked;
                 units.keyed += stripe.units.keyed;
+                units.keyed_pairs += stripe.units.keyed_pairs;
+                units.keys_of_pairs += stripe.units.keys_of_pairs;
                 units.some_keys.extend_from_slice(&stripe.units.some_keys);
                 units.merge_segments(&stripe.units.segments);
                 stripe.units.reset();

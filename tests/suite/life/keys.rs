@@ -224,3 +224,35 @@ fn users_who_come_once_each_count_in_pairs_once_that_is_known() {
     let samples = rollout.status().unwrap().evidence[0].samples;
     assert!(samples > 3_000, "of 4,000 users {samples} counted");
 }
+
+/// Bug: a shadow whose users had run out waited in silence. Cause: what was looked at is the candidate's own requests, and a shadow has none;
+/// and beside a canary it was said that a shadow compares each request with live's, where of a key one counts. Fix: copies are looked at.
+#[test]
+fn a_shadow_whose_users_have_run_out_says_so() {
+    let clock = clock();
+    let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let builder = service(&clock, 1).live("v1", on("one")).shadowing(Shadowing::new());
+    let mut world = World::new(builder.build().unwrap(), &clock, 1);
+    let rule = guard::error_rate().at_most_times_live(1.5);
+    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+    rollout.shadow(1.0).unwrap();
+    for second in 0..60 {
+        for request in 0..300 {
+            let ask = world.ask_of(request % 100);
+            let _ = world.handle.predict_keyed(ask.key(), &ask).unwrap();
+        }
+        world.tick();
+        let note = rollout.status().unwrap().evidence[0].note.clone().unwrap_or_default();
+        assert!(second > 15 || !note.contains("run out"), "{second}: {note}");
+    }
+    let evidence = rollout.status().unwrap().evidence.remove(0);
+    let note = evidence.note.unwrap_or_default();
+    assert!(evidence.samples <= 100 && note.contains("new users have run out"), "{note}");
+    let events = world.handle.events();
+    let told = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Held { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    assert!(matches!(&told[..], [reason] if reason.contains("that both versions were asked")), "{told:?}");
+}
