@@ -43,6 +43,7 @@ pub(crate) mod watch {
             pub(crate) exposure: u32,
             pub(crate) version: VersionId,
             pub(crate) kept: Option<&'a Kept>,
+            pub(crate) unit: bool,
         }
 
         impl<I: ?Sized> DriftWatch<I> {

@@ -32,7 +32,8 @@
 // they say is the candidate's doing; but only if live has not drifted from what it said in the same first window, and if both
 // were asked alike (with few keys they may not be). Both are looked at with half of the distance that the candidate is
 // allowed, so in doubt it is the world. Each full window is a look of its own, with `6 / (pi k)^2` of the guard's error for the
-// k-th: plain, and no state but a number. A product of e-values would see a slow drift sooner, and forget a late one.
+// k-th: plain, and no state but a number. Of a user they compare one request; what comes, and what each version says, is all of it, or the
+// windows of the world would be those of new users as long as a canary lasts. A product of e-values would see a slow drift sooner, and forget a late one.
 
 pub(crate) mod compare;
 pub mod estimate;

@@ -800,14 +800,13 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored).with(Flags::HIDDEN, hides);
         let counted = call.arm.exposure.record(lane(), &request);
-        // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
-        let unit = call.key.is_none() || counted.counts || call.routing.owner.is_none();
         if let Some(drift) = &self.drift
-            && unit
             && !matches!(result, Err(ErrorKind::Input))
         {
             let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
-            drift.see(call.input, &Said { exposure, version, kept: result.ok() }, counted.hash);
+            // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
+            let unit = call.key.is_none() || counted.counts || call.routing.owner.is_none();
+            drift.see(call.input, &Said { exposure, version, kept: result.ok(), unit }, counted.hash);
         }
         (counted, at, Marks { flags, segment: segment.map(|segment| segment.hash) })
     }

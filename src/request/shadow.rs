@@ -322,8 +322,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         entry.exposure.note(lane(), |tally| tally.record_queue_time(queue_nanos));
 
         let kept = counted.map_or(Kept::Unreadable, |kept| *kept);
-        if let (Some(drift), false, true) = (drift, entry.reversed, unit) {
-            let own = Said { exposure: entry.exposure.number, version: by.version.id, kept: Some(&kept) };
+        if let (Some(drift), false) = (drift, entry.reversed) {
+            let (exposure, version) = (entry.exposure.number, by.version.id);
+            let own = Said { exposure, version, kept: Some(&kept), unit };
             drift.see_pair(&own, (of.version.id, Some(&answered.body.kept)));
         }
         let own = &*entry.exposure;

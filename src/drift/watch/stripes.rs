@@ -26,7 +26,10 @@ struct Stripe {
 pub(crate) struct Drained {
     pub(crate) exposure: u32,
     pub(crate) version: VersionId,
+    /// Those that are units of a comparison.
     pub(crate) own: Option<Counted>,
+    /// The others: further requests of users, where users are what is compared.
+    pub(crate) others: Option<Counted>,
     /// The answers of live to the same inputs, of a shadow.
     pub(crate) theirs: Option<Counted>,
     /// Ticks in a row in which nothing came.
@@ -61,7 +64,7 @@ impl Stripes {
         if let Some(entry) = entries.iter_mut().find(|entry| entry.exposure == exposure) {
             count(entry);
         } else if entries.len() < ENTRIES_MAX {
-            let mut entry = Drained { exposure, version, own: None, theirs: None, idle: 0 };
+            let mut entry = Drained { exposure, version, own: None, others: None, theirs: None, idle: 0 };
             count(&mut entry);
             entries.push(entry);
         } else {
@@ -82,7 +85,7 @@ impl Stripes {
                         Some(known) => known.merge(entry),
                         None => all.push(entry.taken()),
                     }
-                    entry.own.iter_mut().chain(&mut entry.theirs).for_each(Counted::clear);
+                    entry.counted().into_iter().flatten().for_each(Counted::clear);
                 }
             }
             drained.retain(|entry| entry.idle < IDLE_MAX);
@@ -97,16 +100,27 @@ impl Stripes {
 
 impl Drained {
     pub(crate) fn rows(&self) -> u64 {
-        self.own.as_ref().map_or(0, Counted::rows)
+        self.all().map(Counted::rows).sum()
+    }
+
+    /// All that was counted of the version.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Counted> {
+        self.own.iter().chain(&self.others)
+    }
+
+    fn counted(&mut self) -> [&mut Option<Counted>; 3] {
+        [&mut self.own, &mut self.others, &mut self.theirs]
     }
 
     fn taken(&mut self) -> Self {
-        let (own, theirs) = (self.own.as_mut().map(Counted::take), self.theirs.as_mut().map(Counted::take));
-        Self { exposure: self.exposure, version: self.version, own, theirs, idle: 0 }
+        let (exposure, version) = (self.exposure, self.version);
+        let [own, others, theirs] = self.counted().map(|counted| counted.as_mut().map(Counted::take));
+        Self { exposure, version, own, others, theirs, idle: 0 }
     }
 
     fn merge(&mut self, other: &Self) {
-        for (own, other) in [(&mut self.own, &other.own), (&mut self.theirs, &other.theirs)] {
+        let others = [&other.own, &other.others, &other.theirs];
+        for (own, other) in self.counted().into_iter().zip(others) {
             match (own, other) {
                 (Some(own), Some(other)) => own.merge(other),
                 (own @ None, Some(other)) => *own = Some(other.clone()),

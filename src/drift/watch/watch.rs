@@ -47,6 +47,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) version: VersionId,
     /// Nothing where the version failed.
     pub(crate) kept: Option<&'a Kept>,
+    /// It is a unit of the comparison that it is in, where there is one. What comes and what versions say is more than that.
+    pub(crate) unit: bool,
 }
 
 thread_local! {
@@ -111,7 +113,8 @@ impl<I: ?Sized> DriftWatch<I> {
         let (inputs, answers) = slots.split_at(features);
         let key = (answered.exposure, answered.version);
         self.stripes.count(lane(), key, |entry| {
-            let own = entry.own.get_or_insert_with(|| self.counted(answered.version, true));
+            let own = if answered.unit { &mut entry.own } else { &mut entry.others };
+            let own = own.get_or_insert_with(|| self.counted(answered.version, true));
             own.count(inputs, answers, answered.kept);
         });
         let _ = SLOTS.try_with(|place| place.set(slots));
@@ -125,10 +128,13 @@ impl<I: ?Sized> DriftWatch<I> {
         self.answers.push(kept, &mut slots);
         let (own_answers, their_answers) = slots.split_at(own_slots);
         self.stripes.count(lane(), (shadow.exposure, shadow.version), |entry| {
-            let own = entry.own.get_or_insert_with(|| self.counted(shadow.version, false));
+            let own = if shadow.unit { &mut entry.own } else { &mut entry.others };
+            let own = own.get_or_insert_with(|| self.counted(shadow.version, false));
             own.count(&[], own_answers, shadow.kept);
             let theirs = entry.theirs.get_or_insert_with(|| self.counted(live, false));
-            theirs.count(&[], their_answers, kept);
+            if shadow.unit {
+                theirs.count(&[], their_answers, kept);
+            }
         });
     }
 

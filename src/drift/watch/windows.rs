@@ -187,22 +187,25 @@ impl Windows {
     }
 
     fn add(&mut self, entry: &Drained, context: &Context) {
-        let Some(own) = &entry.own else { return };
-        self.counted = self.counted.saturating_add(own.rows());
-        if context.versions.contains(&entry.version) {
-            let version = self.versions.entry(entry.version).or_default();
-            match &mut version.open {
-                Some(open) => open.merge(own),
-                open => *open = Some(own.clone()),
-            }
-        }
-        let came = if self.reads_inputs { own.inputs.as_ref() } else { Some(&own.answers) };
         // Copies came before; and what a candidate says is nothing that came.
         let is_lives = entry.theirs.is_none() && (self.reads_inputs || entry.version == context.live);
-        if let Some(came) = came.filter(|_| is_lives) {
-            // Counted in the bins of this very reference.
-            let _ = self.all.merge_open(came);
+        for counted in entry.all() {
+            self.counted = self.counted.saturating_add(counted.rows());
+            if context.versions.contains(&entry.version) {
+                let version = self.versions.entry(entry.version).or_default();
+                match &mut version.open {
+                    Some(open) => open.merge(counted),
+                    open => *open = Some(counted.clone()),
+                }
+            }
+            let came = if self.reads_inputs { counted.inputs.as_ref() } else { Some(&counted.answers) };
+            if let Some(came) = came.filter(|_| is_lives) {
+                // Counted in the bins of this very reference.
+                let _ = self.all.merge_open(came);
+            }
         }
+        // Versions are compared by units alone.
+        let Some(own) = &entry.own else { return };
         for feed in context.feeds.get(&entry.exposure).into_iter().flatten() {
             let Some(trial) = self.trials.get_mut(&feed.attempt) else { continue };
             match feed.part {
