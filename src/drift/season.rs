@@ -58,6 +58,13 @@ impl Seasons {
         Self { season, hours, open: empty.clone(), number: None, last: None }
     }
 
+    /// The same hours, and nothing that was counted in them.
+    pub(crate) fn begin_anew(&mut self) {
+        self.hours.iter_mut().for_each(VecDeque::clear);
+        self.open.clear();
+        self.last = None;
+    }
+
     pub(crate) fn open(&mut self) -> &mut Profile {
         &mut self.open
     }

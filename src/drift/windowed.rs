@@ -155,6 +155,13 @@ impl WindowedProfile {
         }
     }
 
+    /// Lets go of all that was counted: what comes from here on is not to be held against it.
+    pub(crate) fn begin_anew(&mut self) {
+        self.open.clear();
+        (self.last, self.before) = (None, None);
+        self.seasons.iter_mut().for_each(Seasons::begin_anew);
+    }
+
     fn close_if_full(&mut self) {
         if let WindowSize::Rows(rows) = self.size
             && self.open.rows() >= rows.max(1)

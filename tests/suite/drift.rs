@@ -622,3 +622,26 @@ fn a_calibration_is_of_the_version_that_is_brought_along_and_of_no_other() {
     assert_eq!(service.live(), "v1");
     assert!(is_estimated(&service));
 }
+
+/// Bug: without features, a promotion was told as a drift of the world from the same hours of other days, and paused the next plan. Cause:
+/// what stands for what comes is what live answers, and hours of the version before were kept. Fix: they begin anew with another live.
+#[test]
+fn another_live_that_says_something_else_is_no_drift_of_the_world() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000 / 3_600 * 3_600));
+    let drift = watched().window(WindowSize::Span(seconds(600))).season(Season::HourOfDay);
+    let service = crate::common::builder(&clock).live("v1", squashed("v1")).drift(drift).build().unwrap();
+    let mut chance = Chance(14);
+    let mut hours = |hours: u32, of| {
+        spans(&service, &clock, &mut chance, (600, 6 * hours), of);
+        seasonal(&service)
+    };
+    assert_eq!(hours(25, |x| x), [0, 0]);
+    let windows = service.drift().unwrap().windows;
+    service.stage("v2", Scripted::new("v2", |x: &f64| higher(*x))).unwrap().promote().unwrap();
+    assert_eq!(hours(1, |x| x), [0, 0]);
+    let drift = service.drift().unwrap();
+    assert!(drift.windows == windows + 6 && drift.against_previous.is_some_and(|table| !table.any()));
+    assert_eq!(hours(26, |x| x), [0, 0]);
+    // What it says itself is held against what it said.
+    assert_eq!(hours(2, |x| 1.0 - x / 10.0), [1, 0]);
+}

@@ -68,6 +68,8 @@ pub(crate) struct Windows {
     trials: OrderedMap<u32, Trial>,
     subjects: Vec<Subject>,
     tables: Tables,
+    /// Whose answers stand for what comes, where inputs are not watched.
+    live: Option<VersionId>,
     /// The hour that was last held against those of other days.
     hour: Option<u64>,
     /// Rows that were counted.
@@ -131,6 +133,7 @@ impl Windows {
             trials: OrderedMap::new(),
             subjects,
             tables: Tables::default(),
+            live: None,
             hour: None,
             counted: 0,
         }
@@ -164,6 +167,15 @@ impl Windows {
         self.trials.retain(|number, _| context.running.iter().any(|running| running.number == *number));
         for Running { number, version, era } in &context.running {
             self.trials.entry(*number).or_insert_with(|| Trial::new(*number, *version, *era)).enter(*era);
+        }
+        let before = self.live.replace(context.live);
+        if !self.reads_inputs && before.is_some_and(|before| before != context.live) {
+            // Another version says something else of the same: that is nobody's drift.
+            self.all.begin_anew();
+            (self.tables, self.hour) = (Tables::default(), None);
+            let of_season = self.subjects.iter_mut().filter(|subject| subject.against == Baseline::Season);
+            of_season
+                .for_each(|subject| *subject = Subject::new(subject.whose, subject.against, subject.version));
         }
         let current = |subject: &Subject| match (subject.against, subject.version) {
             (Baseline::Live, Some(version)) => self.trials.values().any(|trial| trial.version == version),
