@@ -107,6 +107,12 @@ impl Verdicts {
 }
 
 impl Snapshot {
+    /// The stretch between two changes of exposure that it is of.
+    #[cfg(feature = "drift")]
+    pub(crate) fn era(&self) -> u32 {
+        self.ledger.era()
+    }
+
     /// Asks the guards. They are the host's code: no lock is held, and time may pass.
     pub(crate) fn ask<A: 'static>(&self, judge: &Judge<'_, A>) -> Verdicts {
         // Where a guard judges failures, no other need.

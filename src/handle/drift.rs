@@ -29,7 +29,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Gives guards what was seen of drift.
     pub(crate) fn show_drift(&self, snapshots: &mut [Snapshot]) {
         if let Some(drift) = &self.serving.drift {
-            snapshots.iter_mut().for_each(|snapshot| snapshot.drift = drift.seen(snapshot.attempt));
+            let seen = |snapshot: &Snapshot| drift.seen(snapshot.attempt, snapshot.era());
+            snapshots.iter_mut().for_each(|snapshot| snapshot.drift = seen(snapshot));
         }
     }
 }

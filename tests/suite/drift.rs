@@ -645,3 +645,31 @@ fn another_live_that_says_something_else_is_no_drift_of_the_world() {
     // What it says itself is held against what it said.
     assert_eq!(hours(2, |x| 1.0 - x / 10.0), [1, 0]);
 }
+
+/// Bug: steps, and a promotion, rested on a window of the step before, so that a plan went from its shadow to all of the traffic within a few
+/// ticks. Cause: a trial forgot what was being counted as the exposure changed, and not what it had seen. Fix: it forgets both.
+#[test]
+fn a_step_rests_on_windows_of_its_own() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let rollout = canary(&service, squashed).guard(guard::drift());
+    let steps = [Step::shadow(1.0), Step::canary(0.3), Step::canary(0.5)].map(Result::unwrap);
+    rollout.run(crate::common::plan(steps)).unwrap();
+    let mut chance = Chance(15);
+    let few = |chance: &mut Chance| {
+        for _ in 0..5 {
+            (0..20).for_each(|_| assert!(service.predict(&chance.next()).is_ok()));
+            service.run_shadow(100);
+            crate::common::tick(&service, &clock);
+        }
+        let status = rollout.status().unwrap();
+        (status.phase, status.weight.fraction())
+    };
+    window(&service, &clock, &mut chance, |x| x);
+    assert_eq!(few(&mut chance), (Phase::Canary, 0.3));
+    assert!(service.drift().unwrap().rollouts.is_empty());
+    window(&service, &clock, &mut chance, |x| x);
+    assert_eq!(few(&mut chance), (Phase::Canary, 0.5));
+    window(&service, &clock, &mut chance, |x| x);
+    assert_eq!(rollout.phase(), Phase::Promoted);
+}

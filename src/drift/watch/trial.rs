@@ -12,7 +12,7 @@ pub(crate) struct Trial {
     pub(crate) number: u32,
     pub(crate) version: VersionId,
     /// The stretch between two changes of exposure that is being counted.
-    era: u32,
+    pub(crate) era: u32,
     open: Sides<Option<Counted>>,
     /// The first full window of both.
     first: Option<Sides<Profile>>,
@@ -79,11 +79,13 @@ impl Trial {
     }
 
     /// Drops what was counted before the exposure changed, so that it is not mixed with what comes: in another mixture
-    /// of times the same requests would look different.
+    /// of times the same requests would look different; and what was seen of it: a step rests on what came in that step. What is usual
+    /// stays what it was.
     pub(crate) fn enter(&mut self, era: u32) {
         if era != self.era {
             self.era = era;
             (self.open, self.scores) = (Sides::default(), Sides::default());
+            (self.seen, self.is_new) = (None, false);
         }
     }
 

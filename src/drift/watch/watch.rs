@@ -176,9 +176,9 @@ impl<I: ?Sized> DriftWatch<I> {
         windows.settle(drained, context, now)
     }
 
-    /// Returns what there is to judge a trial by; nothing before a window of it was full.
-    pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
-        self.windows.lock().seen(attempt)
+    /// Returns what there is to judge a trial by in the stretch `era`; nothing before a window of that was full.
+    pub(crate) fn seen(&self, attempt: u32, era: u32) -> Option<Arc<Seen>> {
+        self.windows.lock().seen(attempt, era)
     }
 
     pub(crate) fn status(&self) -> DriftStatus {

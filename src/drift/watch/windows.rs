@@ -290,8 +290,8 @@ impl Windows {
         }
     }
 
-    pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
-        self.trials.get(&attempt)?.seen.clone()
+    pub(crate) fn seen(&self, attempt: u32, era: u32) -> Option<Arc<Seen>> {
+        self.trials.get(&attempt).filter(|trial| trial.era == era)?.seen.clone()
     }
 
     pub(crate) fn status(&self, skipped: u64, misfits: u64) -> DriftStatus {

@@ -24,7 +24,7 @@ use crate::stats::Metric;
 ///
 /// Needs [`Builder::drift`](crate::Builder::drift). Judges full windows: each is a look, and look k may err by
 /// `6 / (pi k)^2` of the guard's error, so that all of them together keep to it. The p-values of one look are right in the
-/// limit only, and take rows to be independent. It cannot see what changes for both, nor which of two versions is right.
+/// limit only, and take rows to be independent. A step rests on windows of its own. It cannot see what changes for both, nor which of two versions is right.
 ///
 /// ```
 /// use switchback::guard;
@@ -125,7 +125,7 @@ impl Guard for DriftGuard {
     }
 }
 
-const EMPTY: &str = "no window of both is full yet";
+const EMPTY: &str = "no window of both is full yet since the exposure changed";
 
 /// How good the candidate probably is, from its scores alone, beside how good live probably is over the same traffic:
 /// accuracy, precision, recall, F1 or AUC of a yes or no. For the time until labels come.
