@@ -211,7 +211,8 @@ impl Control {
         let now = desk.now;
         let mut begin_again = Vec::new();
         let pairs = self.settings.shadowing && self.settings.canary_pairs;
-        let split = |attempt: &Attempt| (self.split_of_requests(attempt), self.lacks_control(attempt));
+        let split =
+            |attempt: &Attempt| (self.split_of_requests(attempt).is_some(), self.lacks_control(attempt));
         let splits: Vec<_> = self.attempts.iter().map(split).collect();
         let is_canary = |attempt: &Attempt| {
             attempt.state.phase == Phase::Canary && attempt.state.weight != Share::NONE
@@ -225,7 +226,7 @@ impl Control {
             if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
                 continue;
             }
-            let fault = split.and_then(|split| attempt.traffic.fault(split));
+            let fault = attempt.traffic.fault().filter(|_| split);
             let run_out = if attempt.state.phase == Phase::Shadow || (lacks_control && pairs) {
                 // Pairs are all that it is compared by.
                 attempt.traffic.keys_of_pairs_run_out()

@@ -38,6 +38,7 @@ use crate::stats::evidence::arm::UnitCounts;
 use crate::stats::evidence::ledger::{Drained, Ledger, Side};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::figures::divergence::Divergence;
+use crate::stats::sequential::Odds;
 use crate::stats::{DivergenceFigures, Window};
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
@@ -347,8 +348,12 @@ impl Control {
             collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
         }
         if let (Some(own), true, true) = (counter.feeds.keys, of_live, counter.current) {
-            let others = self.attempts.iter_mut().filter(|attempt| attempt.number != own);
-            others.for_each(|attempt| attempt.traffic.see_elsewhere(units.asked));
+            let live = self.buckets.live();
+            for attempt in self.attempts.iter_mut().filter(|attempt| attempt.number != own) {
+                if let Some(split) = Odds::new(attempt.state.weight, live) {
+                    attempt.traffic.see_elsewhere(units.asked, split);
+                }
+            }
         }
         if let Some(attempt) = counter.feeds.attempt.filter(|_| units.keyed_pairs > 0)
             && let Some(attempt) = self.attempt_mut(attempt)
@@ -403,9 +408,9 @@ impl Control {
                 labels: &collection.labels,
                 segments: &segments,
             };
-            if let Side::Candidate(_) | Side::Live(_) = feed.side {
+            if let Side::Candidate(split) | Side::Live(split) = feed.side {
                 let candidate = matches!(feed.side, Side::Candidate(_));
-                attempt.traffic.see(feed.era, candidate, units);
+                attempt.traffic.see(feed.era, candidate, split.requests, units);
             }
             Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }

@@ -14,6 +14,8 @@ pub(crate) struct TrafficSeen {
     era: u32,
     candidate: u64,
     live: u64,
+    /// Of all of these, the candidate's by its share when they came: others come and go, and it changes with them.
+    expected: f64,
     /// The keys of some of the candidate's last requests.
     keys: VecDeque<u64>,
     /// Of the candidate's last requests.
@@ -80,12 +82,13 @@ impl TrafficSeen {
         of(of_fault, fault).into_iter().chain(of(of_run_out, run_out)).collect()
     }
 
-    /// Takes note of what one exposure was asked.
-    pub(crate) fn see(&mut self, era: u32, candidate: bool, units: &Units) {
+    /// Takes note of what one exposure was asked while traffic was split like that.
+    pub(crate) fn see(&mut self, era: u32, candidate: bool, split: Odds, units: &Units) {
         let Units { asked, keyed, ref keys, ref some_keys, .. } = *units;
         if !self.is_of(era) {
             return;
         }
+        self.expected += asked as f64 * split.share();
         // Keys count in the candidate's arm and its control alike; live's other keys never do.
         if candidate {
             self.in_arms.see(keyed, keys.units);
@@ -115,8 +118,9 @@ impl TrafficSeen {
 
     /// Takes note of what live was asked under the keys that are the control of another candidate: they are none of this one's units,
     /// and live's traffic all the same.
-    pub(crate) fn see_elsewhere(&mut self, asked: u64) {
+    pub(crate) fn see_elsewhere(&mut self, asked: u64, split: Odds) {
         self.live += asked;
+        self.expected += asked as f64 * split.share();
     }
 
     /// Whether its requests have keys that could count, and none did.
@@ -149,9 +153,9 @@ impl TrafficSeen {
     }
 
     /// Returns the fault in how traffic is spread, if there is one.
-    pub(crate) fn fault(&self, split: Odds) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         let all = self.candidate + self.live;
-        let (meant, found) = (split.share(), self.candidate as f64 / all.max(1) as f64);
+        let [meant, found] = [self.expected, self.candidate as f64].map(|of| of / all.max(1) as f64);
         let chance = 4.0 * (meant * (1.0 - meant) / all.max(1) as f64).sqrt();
         if all >= REQUESTS_FEWEST && found > TIMES * meant + chance {
             return Some(format!(
@@ -194,11 +198,11 @@ mod tests {
             units
         };
         for new in [400, 200, 100] {
-            seen.see(1, true, &tick(new));
+            seen.see(1, true, split(0.5), &tick(new));
             assert_eq!(seen.keys_run_out(), None);
         }
         for _ in 0..20 {
-            seen.see(1, true, &tick(1));
+            seen.see(1, true, split(0.5), &tick(1));
         }
         assert!(seen.keys_run_out().unwrap().starts_with("new users have run out"));
     }
@@ -209,24 +213,31 @@ mod tests {
 
     #[test]
     fn a_share_of_the_requests_far_beyond_that_of_the_keys_is_told() {
-        let mut seen = TrafficSeen::default();
-        seen.see(1, true, &asked(405, &[]));
-        seen.see(1, false, &asked(595, &[]));
-        assert!(seen.fault(split(0.01)).unwrap().contains("answers 40.5 % of the requests"));
-        assert_eq!(seen.fault(split(0.4)), None);
-        seen.see(2, true, &asked(12, &[]));
-        seen.see(2, false, &asked(988, &[]));
-        assert_eq!(seen.fault(split(0.01)), None, "the exposure has changed");
+        let seen = |era: u32, seen: &mut TrafficSeen, share: f64, candidate: u64| {
+            seen.see(era, true, split(share), &asked(candidate, &[]));
+            seen.see(era, false, split(share), &asked(1_000 - candidate, &[]));
+            seen.fault()
+        };
+        let mut few = TrafficSeen::default();
+        assert!(seen(1, &mut few, 0.01, 405).unwrap().contains("answers 40.5 % of the requests"));
+        assert_eq!(seen(2, &mut few, 0.01, 12), None, "the exposure has changed");
+        assert_eq!(seen(1, &mut TrafficSeen::default(), 0.4, 405), None);
+        // Its share was large, and is small.
+        let mut alike = TrafficSeen::default();
+        assert_eq!(
+            [(0.4, 405), (0.05, 51)].map(|(share, asked)| seen(1, &mut alike, share, asked)),
+            [None, None]
+        );
     }
 
     #[test]
     fn one_key_with_an_outsized_part_is_told_and_many_are_not() {
         let mut seen = TrafficSeen::default();
         let many: Vec<u64> = (0..4_000).collect();
-        seen.see(1, true, &asked(4_000, &many));
-        assert_eq!(seen.fault(split(0.5)), None);
+        seen.see(1, true, split(0.5), &asked(4_000, &many));
+        assert_eq!(seen.fault(), None);
         let some: Vec<u64> = (0..2_000).map(|n| if n % 3 == 0 { 7 } else { n }).collect();
-        seen.see(1, true, &asked(2_000, &some));
-        assert!(seen.fault(split(0.5)).unwrap().starts_with("one key brings 3"));
+        seen.see(1, true, split(0.5), &asked(2_000, &some));
+        assert!(seen.fault().unwrap().starts_with("one key brings 3"));
     }
 }

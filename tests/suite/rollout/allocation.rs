@@ -386,3 +386,32 @@ fn a_candidate_follows_a_plan_or_an_allocation_and_never_both() {
     assert!(shares[1..].iter().all(|share| *share >= 0.1) && live >= 0.1, "{shares:?}");
     assert!(shares[1] + shares[2] > 0.4, "the others divide what is left: {shares:?}");
 }
+
+/// Bug: a candidate was held, since "a few keys bring most of the requests", as soon as another one left. Cause: the requests of all the time
+/// since its exposure changed were held against its share as it is now, and what live answers changes with the others. Fix: against what its
+/// share was when they came.
+#[test]
+fn a_candidate_is_not_held_because_another_one_leaves() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("v1", 0.1)).build().unwrap();
+    let stage = |name: &str, share: f64| {
+        let rollout = service.stage(name, says(name, 0.5)).unwrap().guard(guard::error_rate().at_most(0.1));
+        rollout.canary(share).unwrap();
+        rollout
+    };
+    let (stays, leaves) = (stage("v2", 0.2), stage("v3", 0.6));
+    let come = |ticks: usize| {
+        for _ in 0..ticks {
+            ask(&service, 200);
+            tick(&service, &clock);
+        }
+        events(&service, |kind| match kind {
+            EventKind::Held { reason, .. } => Some(reason.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(come(30), Vec::<String>::new());
+    let _ = leaves.rollback("enough");
+    assert_eq!(come(10), Vec::<String>::new());
+    assert_eq!(stays.phase(), Phase::Canary);
+}
