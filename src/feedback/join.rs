@@ -836,8 +836,9 @@ impl Joins {
             };
             let said = |figure| state.is_marked(PageKey::of(exposure, figure, row), row);
             let silent = !said(figure) && !said(OUTSIDE);
-            if silent && self.count(state, &body, row, figure, actual, (now, now)) == FeedbackOutcome::Counted
-            {
+            // Whatever is told became known later than what nobody has told.
+            let known = (Timestamp::default(), now);
+            if silent && self.count(state, &body, row, figure, actual, known) == FeedbackOutcome::Counted {
                 state.counts.assumed += 1;
             }
         }

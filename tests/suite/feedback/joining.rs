@@ -302,6 +302,31 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
     assert!(matches!(misfit.build(), Err(BuildError::Assumption(FeedbackRefusal::NotOfThisTask))));
 }
 
+/// Bug: a truth that was known before silence was taken for an outcome, and came after it with the time at which it was known, was refused
+/// as outdated; so was each that another process of a fleet had brought. Cause: an assumption counted as known when it was made. Fix: it is
+/// known by nobody.
+#[test]
+fn what_was_known_in_time_and_comes_late_takes_the_place_of_what_was_assumed() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .build()
+        .unwrap();
+    let asked = clock.now();
+    let answers = ask(&service, 2);
+    clock.advance(seconds(100));
+    service.tick();
+    assert_eq!(counts(&service).assumed, 2);
+    let known = |after: u64, class: u16| Outcome::class(class).known_at(asked.plus(seconds(after)));
+    assert_eq!(service.feedback(answers[0].id(), known(50, 1)), FeedbackOutcome::Corrected);
+    assert_eq!(service.feedback(answers[0].id(), known(40, 0)), FeedbackOutcome::Outdated);
+    // Nor does it matter that somebody says what was assumed.
+    assert_eq!(service.feedback(answers[1].id(), known(30, 0)), FeedbackOutcome::Repeated);
+    assert_eq!(service.feedback(answers[1].id(), known(40, 1)), FeedbackOutcome::Corrected);
+    assert_eq!(accuracy(&total(&service.status(), "v1")), Some(1.0));
+}
+
 /// Invariant 6. Bug: of a candidate's requests that fell back, those with a click counted and those without never did,
 /// because only answers of its own were waited for. Fix: whatever has an id is.
 #[test]
