@@ -132,6 +132,8 @@ pub(crate) struct State {
     pub(crate) pages: HashMap<PageKey, Page>,
     correctable: HashMap<Key, Correctable>,
     correctable_order: VecDeque<(Timestamp, Key)>,
+    /// The same of those that nobody has told: they go first.
+    assumed_order: VecDeque<(Timestamp, Key)>,
     /// The bytes that the outcomes that may be corrected take beside their rows.
     correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
@@ -206,6 +208,8 @@ pub(crate) struct Correctable {
     body: Body,
     actual: Actual,
     known_at: Timestamp,
+    /// Nobody has told it.
+    assumed: bool,
     labelled: Option<Place>,
     shadows: Vec<ShadowHalf>,
 }
@@ -422,7 +426,7 @@ impl Joins {
             }
         };
         let Some(row) = body.row else { return FeedbackOutcome::Thinned };
-        self.count(state, &body, row, figure, &outcome.actual, (known_at, now))
+        self.count(state, &body, row, figure, &outcome.actual, (Some(known_at), now))
     }
 
     /// How old predictions are on average when the first that is known of them becomes known; nothing before anything was.
@@ -486,8 +490,10 @@ impl Joins {
         row: u64,
         figure: u8,
         actual: &Actual,
-        (known_at, now): (Timestamp, Timestamp),
+        (known, now): (Option<Timestamp>, Timestamp),
     ) -> FeedbackOutcome {
+        // Whatever is told became known later than what nobody has told.
+        let (known_at, assumed) = (known.unwrap_or_default(), known.is_none());
         let Some(intake) = state.intakes.get(&body.exposure).map(|registered| Arc::clone(&registered.intake))
         else {
             return FeedbackOutcome::Expired;
@@ -514,7 +520,7 @@ impl Joins {
         if figure == TRUTH {
             let shadows = self.pair_with_outcome(state, body, actual, !joint || first_of_unit);
             let actual = actual.clone();
-            let correctable = Correctable { body: *body, actual, known_at, labelled, shadows };
+            let correctable = Correctable { body: *body, actual, known_at, assumed, labelled, shadows };
             state.remember(key, correctable, now, &self.limits);
         }
         FeedbackOutcome::Counted
@@ -580,12 +586,13 @@ impl Joins {
     ) -> FeedbackOutcome {
         let Some(earlier) = state.correctable.get_mut(&key) else { return FeedbackOutcome::Settled };
         if earlier.actual == *actual {
-            earlier.known_at = earlier.known_at.max(known_at);
+            (earlier.known_at, earlier.assumed) = (earlier.known_at.max(known_at), false);
             return FeedbackOutcome::Repeated;
         }
         if known_at < earlier.known_at {
             return FeedbackOutcome::Outdated;
         }
+        earlier.assumed = false;
         earlier.known_at = known_at;
         let body = &earlier.body;
         let outcomes = [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)];
@@ -836,9 +843,9 @@ impl Joins {
             };
             let said = |figure| state.is_marked(PageKey::of(exposure, figure, row), row);
             let silent = !said(figure) && !said(OUTSIDE);
-            // Whatever is told became known later than what nobody has told.
-            let known = (Timestamp::default(), now);
-            if silent && self.count(state, &body, row, figure, actual, known) == FeedbackOutcome::Counted {
+            if silent
+                && self.count(state, &body, row, figure, actual, (None, now)) == FeedbackOutcome::Counted
+            {
                 state.counts.assumed += 1;
             }
         }
@@ -928,20 +935,54 @@ impl State {
         if limits.correction.is_zero() {
             return;
         }
-        let bytes = outcome.actual.bytes();
-        if self.correctable.len() >= limits.correctable_max
+        let (bytes, assumed) = (outcome.actual.bytes(), outcome.assumed);
+        while self.correctable.len() >= limits.correctable_max
             || self.correctable_bytes + bytes > CORRECTABLE_BYTES_MAX
         {
-            self.counts.uncorrectable += 1;
-            return;
+            if !self.let_go_of_one(assumed) {
+                self.counts.uncorrectable += 1;
+                return;
+            }
         }
         self.correctable_bytes += bytes;
         self.correctable.insert(key, outcome);
-        self.correctable_order.push_back((now, key));
+        let order = if assumed { &mut self.assumed_order } else { &mut self.correctable_order };
+        order.push_back((now, key));
         // Those that had no room any more once they were corrected leave their place in the order behind.
-        if self.correctable_order.len() > 2 * limits.correctable_max {
-            self.correctable_order.retain(|(_, key)| self.correctable.contains_key(key));
+        if order.len() > 2 * limits.correctable_max {
+            order.retain(|(_, key)| self.correctable.contains_key(key));
         }
+    }
+
+    /// Makes room for an outcome that may be corrected: the oldest goes that nobody has told, and only for one that was told the oldest of
+    /// those that were. Whether any has gone.
+    fn let_go_of_one(&mut self, for_assumed: bool) -> bool {
+        while let Some((at, key)) = self.assumed_order.pop_front() {
+            match self.correctable.get(&key) {
+                Some(outcome) if outcome.assumed => return self.settle_for_room(&key),
+                // It was told meanwhile.
+                Some(_) => self.correctable_order.push_back((at, key)),
+                None => {}
+            }
+        }
+        while let Some((_, key)) = pop_front_if(&mut self.correctable_order, |_| !for_assumed) {
+            if self.settle_for_room(&key) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn settle_for_room(&mut self, key: &Key) -> bool {
+        let known = self.forget_correctable(key);
+        self.counts.uncorrectable += u64::from(known);
+        known
+    }
+
+    fn forget_correctable(&mut self, key: &Key) -> bool {
+        let outcome = self.correctable.remove(key);
+        self.correctable_bytes -= outcome.as_ref().map_or(0, |outcome| outcome.actual.bytes());
+        outcome.is_some()
     }
 
     pub(crate) fn keep_pair(&mut self, key: Key, pair: Pair, at: Timestamp, max: usize) {
@@ -965,12 +1006,11 @@ impl State {
     }
 
     pub(crate) fn forget(&mut self, now: Timestamp, limits: &JoinLimits) {
-        while let Some((_, key)) =
-            pop_front_if(&mut self.correctable_order, |(at, _)| now.since(*at) > limits.correction)
+        let is_over = |(at, _): &(Timestamp, Key)| now.since(*at) > limits.correction;
+        while let Some((_, key)) = pop_front_if(&mut self.correctable_order, is_over)
+            .or_else(|| pop_front_if(&mut self.assumed_order, is_over))
         {
-            if let Some(outcome) = self.correctable.remove(&key) {
-                self.correctable_bytes -= outcome.actual.bytes();
-            }
+            self.forget_correctable(&key);
         }
         while let Some((_, key)) =
             pop_front_if(&mut self.pair_order, |(at, _)| now.since(*at) > limits.horizon)

@@ -99,8 +99,8 @@ impl Labels {
         self
     }
 
-    /// How long an outcome may be corrected by a different one. The default is an hour, for the last 65,536 outcomes;
-    /// zero means never.
+    /// How long an outcome may be corrected by a different one. The default is an hour, for the last 65,536 outcomes: what was
+    /// assumed goes before what was told. Zero means never.
     pub fn corrections(mut self, window: Duration) -> Self {
         self.corrections = window;
         self

@@ -130,15 +130,58 @@ fn an_outcome_of_too_many_items_is_refused_and_corrections_are_bounded_in_bytes(
         .threads(Threads::manual().stripes(1))
         .build()
         .unwrap();
-    let told =
-        |items: u64| service.feedback(service.predict(&1.0).unwrap().id(), Outcome::relevant(0..items));
-    assert_eq!(told(1_025), FeedbackOutcome::Refused(FeedbackRefusal::TooManyItems));
+    let told = |items: u64| {
+        let id = service.predict(&1.0).unwrap().id();
+        (id, service.feedback(id, Outcome::relevant(0..items)))
+    };
+    assert_eq!(told(1_025).1, FeedbackOutcome::Refused(FeedbackRefusal::TooManyItems));
     // 4 KiB each, of 16 MiB.
-    for _ in 0..4_097 {
-        assert_eq!(told(1_024), FeedbackOutcome::Counted);
-    }
+    let ids: Vec<_> = (0..4_097).map(|_| told(1_024)).collect();
+    assert!(ids.iter().all(|(_, outcome)| *outcome == FeedbackOutcome::Counted));
     let feedback = service.status().feedback;
     assert_eq!((feedback.correctable, feedback.uncorrectable), (4_096, 1));
+    let corrected = |place: usize| service.feedback(ids[place].0, Outcome::relevant(0..1));
+    let first_and_last = [0, 1, 4_096].map(corrected);
+    assert_eq!(
+        first_and_last,
+        [FeedbackOutcome::Settled, FeedbackOutcome::Corrected, FeedbackOutcome::Corrected],
+        "the oldest goes"
+    );
+}
+
+/// Bug: of more outcomes than may be corrected at one time the first ones could be, and not the last; and silence that was taken for an outcome
+/// took their places. Cause: what came when all places were taken got none. Fix: the oldest gives its place, and before those that were told
+/// what was assumed does.
+#[test]
+fn the_last_outcomes_may_be_corrected_and_silence_takes_no_place_of_theirs() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .build()
+        .unwrap();
+    let told: Vec<_> = ask(&service, 10).iter().map(|answer| answer.id()).collect();
+    told.iter().for_each(|id| assert_eq!(service.feedback(*id, Outcome::class(1)), FeedbackOutcome::Counted));
+    let mut silent = Vec::new();
+    for _ in 0..33 {
+        silent.extend(ask(&service, 2_000).iter().map(|answer| answer.id()));
+        tick(&service, &clock);
+    }
+    clock.advance(seconds(60));
+    service.tick();
+    let feedback = service.status().feedback;
+    assert_eq!((feedback.assumed, feedback.correctable, feedback.uncorrectable), (66_000, 65_536, 474));
+    let say = |id, class| service.feedback(id, Outcome::class(class));
+    assert_eq!(say(told[0], 0), FeedbackOutcome::Corrected);
+    assert_eq!(say(silent[0], 1), FeedbackOutcome::Settled);
+    assert_eq!([say(silent[474], 1), say(silent[65_999], 1)], [FeedbackOutcome::Corrected; 2]);
+    // What is told has a place, and what was assumed and is told by now keeps its own.
+    let last = service.predict(&0.0).unwrap().id();
+    assert_eq!([say(last, 1), say(last, 0)], [FeedbackOutcome::Counted, FeedbackOutcome::Corrected]);
+    assert_eq!(
+        [say(silent[475], 1), say(silent[474], 0)],
+        [FeedbackOutcome::Settled, FeedbackOutcome::Corrected]
+    );
 }
 
 /// Bug: outcomes that may be corrected took far more memory than the 16 MiB that they are bounded to. Cause: the bound was looked at when an
