@@ -122,6 +122,9 @@ impl Attempt {
         let design = &test.design;
         // These keep it from any step: what was decided about exposure does not hold, or nothing can be seen yet.
         obstacles.extend(self.traffic_fault.clone());
+        if let Some(until) = self.circuit.open_until {
+            obstacles.push(format!("its circuit is open, and live answers alone until {until}"));
+        }
         if let Tested::Slow(place) = design.tested
             && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
         {

@@ -56,6 +56,8 @@ pub(crate) struct Snapshot {
     frozen: bool,
     /// The share that a step may give it: what other candidates leave.
     room: Share,
+    /// It is asked nothing, since it failed together with live: nothing is raised before it is asked again, whoever guards it.
+    circuit_is_open: bool,
     progress: (u64, u64),
     now: Timestamp,
     before: Share,
@@ -103,7 +105,7 @@ pub(crate) struct Verdicts {
 impl Verdicts {
     /// Whether what follows raises exposure.
     pub(crate) fn raises(&self) -> bool {
-        matches!(self.moved, Move::Expose { .. } | Move::Promote)
+        self.moved.raises()
     }
 }
 
@@ -149,6 +151,7 @@ impl Snapshot {
         let judgement = Judgement { verdict, predictions, labels };
         let (plan, frozen, now) = (self.plan.as_ref(), self.frozen, self.now);
         let moved = transition(&self.state, plan, frozen, now, Input::Judged(judgement));
+        let moved = moved.ok().filter(|moved| !(self.circuit_is_open && moved.raises()));
         let moved = moved.unwrap_or(Move::Stay);
         // Its guards pass, and others have what it would be given: nothing is raised, written down or decided until they leave it.
         let lacks_room = match moved {
@@ -552,6 +555,7 @@ impl Control {
             plan: attempt.plan.clone(),
             frozen: self.frozen.is_some(),
             room: self.room_left(attempt.number),
+            circuit_is_open: attempt.circuit.open_until.is_some(),
             progress: (
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,

@@ -96,6 +96,13 @@ pub(crate) enum Move {
     Finish,
 }
 
+impl Move {
+    /// Whether a plan that is judged raises exposure by it.
+    pub(crate) fn raises(&self) -> bool {
+        matches!(self, Self::Expose { .. } | Self::Promote)
+    }
+}
+
 /// Why a rollout cannot do what was asked of it. Nothing has changed.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

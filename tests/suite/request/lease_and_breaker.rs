@@ -166,6 +166,43 @@ fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
     assert_eq!(opened(&service), 1);
 }
 
+/// Bug: a plan took its next step, or promoted, in the very tick in which the candidate's circuit opened. Cause: what is judged is what came
+/// before, and nobody asked whether anything came now. Fix: nothing is raised while a circuit is open, whoever guards it.
+#[test]
+fn a_plan_raises_nothing_while_the_circuit_is_open() {
+    for guarded in [true, false] {
+        let clock = clock();
+        let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
+        let candidate = says("two", 0.9);
+        let script = candidate.control();
+        let service = builder(&clock).live("v1", live).build().unwrap();
+        let rollout = service.stage("v2", candidate).unwrap();
+        let rollout = if guarded { rollout.guard(guard::error_rate().at_most(0.9)) } else { rollout };
+        let first = Step::canary(0.5).unwrap().min_duration(seconds(3));
+        rollout.run(plan([first, Step::canary(0.6).unwrap()])).unwrap();
+        for _ in 0..2 {
+            ask(&service, 100);
+            tick(&service, &clock);
+        }
+        assert_eq!(rollout.status().unwrap().weight, share(0.5));
+        script.fail();
+        ask(&service, 40);
+        (0..60).for_each(|_| drop(service.predict(&1_000.0)));
+        tick(&service, &clock);
+        script.behave();
+        let status = rollout.status().unwrap();
+        assert_eq!((status.weight, status.withheld), (share(0.5), true), "{:?}", names(&service.events()));
+        for evidence in &status.evidence {
+            assert!(evidence.note.as_ref().unwrap().contains("its circuit is open"), "{evidence}");
+        }
+        for _ in 0..40 {
+            ask(&service, 100);
+            tick(&service, &clock);
+        }
+        assert_eq!(rollout.phase(), Phase::Promoted, "{:?}", names(&service.events()));
+    }
+}
+
 /// Bug: a candidate that had tripped as live turned bad was stopped, since "units do not come in the shares in which traffic was split". Cause:
 /// from its last failure until the tick what was its own was evidence of nothing, and live's requests of the same moments counted. Fix: one
 /// that has tripped is asked nothing, and live is no control of it.
