@@ -8,6 +8,7 @@ use super::control::Control;
 use super::desk::Desk;
 use super::doubt::Doubt;
 use super::event::EventKind;
+use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::request::shadow::ShadowCounts;
@@ -28,6 +29,10 @@ const UNITS_MISMATCH: &str =
 
 const NO_CONTROL: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to fewer, or \
                           shadow, where of each user one request is compared with live's answer to it";
+
+const NO_CONTROL_ANY_MORE: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to \
+                                   fewer and then this one to more, or shadow, where of each user one request is compared with live's \
+                                   answer to it";
 
 const KEYS_UNWATCHED: &str = "requests with a key are not watched while a candidate answers some of them: it is compared with live by \
                               users, each of whom counts once";
@@ -208,6 +213,19 @@ impl Control {
         is_split && self.buckets.control(attempt.slot) == Share::NONE
     }
 
+    /// Gives a candidate a control that had none for want of live's users, once others have left some. Whether any has got one.
+    fn match_up(&mut self, lacking: &[u32]) -> bool {
+        let mut matched = false;
+        for attempt in self.attempts.iter_mut().filter(|attempt| lacking.contains(&attempt.number)) {
+            // What was seen so far says that nobody counts.
+            if attempt.keys_seen() == 0 && self.buckets.match_up(attempt.slot) {
+                (attempt.traffic, attempt.keys_run_out) = (TrafficSeen::default(), None);
+                matched = true;
+            }
+        }
+        matched
+    }
+
     /// Looks at whether what candidates count can be trusted, and leaves out what cannot once it has stood in the way for long
     /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
     pub(crate) fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
@@ -217,10 +235,9 @@ impl Control {
         let split =
             |attempt: &Attempt| (self.split_of_requests(attempt).is_some(), self.lacks_control(attempt));
         let splits: Vec<_> = self.attempts.iter().map(split).collect();
-        let is_canary = |attempt: &Attempt| {
-            attempt.state.phase == Phase::Canary && attempt.state.weight != Share::NONE
-        };
-        let unwatched = (self.keyed && self.attempts.iter().any(is_canary)).then_some(KEYS_UNWATCHED);
+        let mut lacking = Vec::new();
+        let canary = self.attempts.iter().any(Attempt::answers_callers);
+        let unwatched = (self.keyed && canary).then_some(KEYS_UNWATCHED);
         for (attempt, (split, lacks_control)) in self.attempts.iter_mut().zip(splits) {
             let version = attempt.version;
             if attempt.state.phase == Phase::Baking {
@@ -234,10 +251,14 @@ impl Control {
                 // Pairs are all that it is compared by.
                 attempt.traffic.keys_of_pairs_run_out()
             } else if lacks_control {
-                Some(String::from(NO_CONTROL))
+                let none_counted = attempt.keys_seen() == 0;
+                Some(String::from(if none_counted { NO_CONTROL } else { NO_CONTROL_ANY_MORE }))
             } else {
                 attempt.traffic.keys_run_out()
             };
+            if lacks_control {
+                lacking.push(attempt.number);
+            }
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
             (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);
@@ -266,6 +287,6 @@ impl Control {
                 self.look_again(*number);
             }
         }
-        !begin_again.is_empty()
+        self.match_up(&lacking) | !begin_again.is_empty()
     }
 }

@@ -90,6 +90,16 @@ impl Buckets {
         owners.take(usize::from(alone)).for_each(|owner| *owner = unmatched_of(rollout));
     }
 
+    /// Gives what a rollout has without a match one, as far as live has buckets that are nobody's: keys begin to count in both at one time.
+    /// Only for a rollout of which no key has counted: buckets whose keys have are no match for those whose keys have not. Whether any
+    /// was given.
+    pub(crate) fn match_up(&mut self, rollout: u8) -> bool {
+        let pairs = self.count(unmatched_of(rollout)).min(self.count(0));
+        self.give(pairs, rollout, |owner| owner == unmatched_of(rollout));
+        self.give(pairs, control_of(rollout), |owner| owner == 0);
+        pairs > 0
+    }
+
     fn give(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
         let donors = self.owner.iter_mut().filter(|owner| from(**owner));
         donors.take(usize::from(count)).for_each(|owner| *owner = to);

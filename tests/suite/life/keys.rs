@@ -256,3 +256,42 @@ fn a_shadow_whose_users_have_run_out_says_so() {
     let told: Vec<_> = told.collect();
     assert!(matches!(&told[..], [reason] if reason.contains("that both versions were asked")), "{told:?}");
 }
+
+/// Bug: a candidate for which live had no users left got no control when another candidate left, and its guards waited for ever. Cause: only what
+/// a share grows by gets a match. Fix: a candidate of whose users none has counted gets its match as soon as there is one.
+#[test]
+fn a_candidate_without_a_control_gets_one_once_another_leaves() {
+    let clock = clock();
+    let right = |name: &str| version(name, &clock, move |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let mut world = World::new(service(&clock, 1).live("v1", right("one")).build().unwrap(), &clock, 1);
+    let rollouts = ["c0", "c1", "c2"].map(|name| {
+        let rollout = world.handle.stage(name, right(name)).unwrap();
+        let rollout = rollout.guard(guard::error_rate().at_most_times_live(1.5));
+        rollout.canary(0.25).unwrap();
+        rollout
+    });
+    let come = |world: &mut World| {
+        for _ in 0..12 {
+            for _ in 0..500 {
+                let ask = world.ask_of(world.asked().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+                let _ = world.handle.predict_keyed(ask.key(), &ask).unwrap();
+            }
+            world.tick();
+        }
+        let evidence = rollouts[2].status().unwrap().evidence.remove(0);
+        (evidence.samples, evidence.live_samples, evidence.note.unwrap_or_default())
+    };
+    let (samples, _, note) = come(&mut world);
+    assert!(samples == 0 && note.contains("none of live's users is left"), "{samples} {note}");
+    let _ = rollouts[0].rollback("enough");
+    let (samples, of_live, note) = come(&mut world);
+    assert!(
+        samples > 500 && of_live > 500 && !note.contains("left to compare"),
+        "{samples} {of_live} {note}"
+    );
+    let share = samples as f64 / (samples + of_live) as f64;
+    assert!(
+        (0.45..0.55).contains(&share),
+        "{samples} and {of_live} came in other shares than they were split in"
+    );
+}

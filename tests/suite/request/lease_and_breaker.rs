@@ -9,7 +9,7 @@ use switchback::options::{Limits, Shadowing, Threads};
 use switchback::plan::Bake;
 use switchback::testing::Scripted;
 use switchback::versions::ErrorKind;
-use switchback::{Clock, Outcome, Phase, Rollout, Route, closure, guard};
+use switchback::{Clock, Outcome, Phase, Rollout, Route, Step, closure, guard};
 
 use crate::common::*;
 
