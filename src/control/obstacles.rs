@@ -20,9 +20,7 @@ use crate::stats::Window;
 use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
 use crate::stats::evidence::pair::PairCounts;
 use crate::stats::figures::tally::Tally;
-use crate::stats::sequential::{
-    Additive, Asymptotic, ByOdds, EValue, Events, PairedEvents, SampleRatio, Values,
-};
+use crate::stats::sequential::{Additive, Asymptotic, EValue, Events, PairedEvents, SampleRatio, Values};
 
 const UNITS_MISMATCH: &str =
     "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
@@ -155,8 +153,7 @@ impl Attempt {
             let fresh = self.ledger.fresh();
             let values =
                 |arm: &ArmCounts| arm.labels.kpis.get(place).map_or_else(Values::default, |kpi| kpi.values);
-            let of = |arms: &ByOdds<ArmCounts>| Asymptotic::events(&arms.map(values));
-            let fewest = of(&fresh.requests).max(of(&fresh.keys));
+            let fewest = Asymptotic::events(&[&fresh.requests.map(values), &fresh.keys.map(values)]);
             if fewest < Asymptotic::EVENTS {
                 obstacles.push(format!(
                     "a figure without bounds is judged from {} events of each version on, and there are {fewest:.0}: declare \

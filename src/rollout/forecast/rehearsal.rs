@@ -165,7 +165,7 @@ fn enough(
         return test;
     }
     Arc::new(move |series| {
-        if Asymptotic::events(&series.requests) < Asymptotic::EVENTS { EValue::ONE } else { test(series) }
+        if Asymptotic::events(&[&series.requests]) < Asymptotic::EVENTS { EValue::ONE } else { test(series) }
     })
 }
 

@@ -12,7 +12,7 @@ use super::two_limits::TwoLimits;
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
-use crate::stats::sequential::in_arms::{Chances, InArms};
+use crate::stats::sequential::in_arms::{InArms, Stratum};
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
     Additive, Asymptotic, ByOdds, EValue, Events, HiddenEvents, Mean, MeanDifference, PairedDifference,
@@ -416,13 +416,9 @@ impl Tests {
 fn combined<P: Additive, S: Additive>(
     uses: Uses,
     pairs: impl Fn(&P) -> EValue + Send + Sync + 'static,
-    arms: impl Fn(&ByOdds<S>, Chances<'_>) -> EValue + Send + Sync + 'static,
+    arms: impl Fn(&[Stratum<'_, S>]) -> EValue + Send + Sync + 'static,
 ) -> Evaluator<Series<P, S>> {
-    // Requests and keys are different units: their evidence follows each other.
-    let split = move |series: &Series<P, S>| {
-        let [requests, keys] = series.in_arms().map(|(counts, chances)| arms(counts, chances));
-        requests.times(keys)
-    };
+    let split = move |series: &Series<P, S>| arms(&series.in_arms());
     match uses {
         Uses::Pairs => Arc::new(move |series: &Series<P, S>| pairs(&series.pairs)),
         Uses::Both => {
@@ -441,11 +437,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         Margin::Above(margin) => {
             let pairs = PairedDifference::nearest(claim, margin);
             let arms = RateDifference::nearest(claim, margin, design.centre).ready();
-            combined(
-                design.uses,
-                move |counts| pairs.e_value(counts),
-                move |counts, chances| arms.e_value(counts, chances),
-            )
+            combined(design.uses, move |counts| pairs.e_value(counts), move |counts| arms.e_value(counts))
         }
         Margin::Times(times) => {
             let (pairs, arms) =
@@ -453,7 +445,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
             let all = combined(
                 design.uses,
                 move |counts| pairs.e_value(counts),
-                move |counts, chances| arms.e_value(counts, chances),
+                move |counts| arms.e_value(counts),
             );
             if design.tested == Tested::Failures && claim == Claim::NonInferiority && times > 1.0 {
                 Arc::new(move |series: &EventSeries| all(&series.calm()))
@@ -468,11 +460,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
                 Claim::NonInferiority => Claim::Harm,
             };
             let arms = RateRatio::nearest(turned, times).ready();
-            combined(
-                Uses::Arms,
-                |_: &PairedEvents| EValue::ONE,
-                move |counts, chances| arms.e_value(counts, chances),
-            )
+            combined(Uses::Arms, |_: &PairedEvents| EValue::ONE, move |counts| arms.e_value(counts))
         }
     };
     let (Some(floor), Margin::Times(times), Margin::Times(own)) = (design.floor, margin, design.margin)
@@ -498,8 +486,12 @@ fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
             let pairs = PairedScores::nearest(claim, margin);
             let arms = MeanDifference::nearest(claim, margin).centred_near(design.centre).ready();
             let turn = design.turns_scores();
-            let losses = move |counts: &ByOdds<Scores>, chances: Chances<'_>| {
-                if turn { arms.e_value(&counts.map(turned), chances) } else { arms.e_value(counts, chances) }
+            let losses = move |counts: &[Stratum<'_, Scores>]| {
+                if !turn {
+                    return arms.e_value(counts);
+                }
+                let turned: Vec<_> = counts.iter().map(|(scores, of)| (scores.map(turned), *of)).collect();
+                arms.e_value(&turned.iter().map(|(losses, of)| (losses, *of)).collect::<Vec<_>>())
             };
             combined(design.uses, move |counts| pairs.e_value(counts), losses)
         }
@@ -531,7 +523,8 @@ fn values_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         (true, Claim::NonInferiority) => (Claim::Harm, -margin),
     };
     let test = Asymptotic::at(claim, margin);
-    combined(design.uses, move |counts| test.e_value_of_pairs(counts), move |counts, _| test.e_value(counts))
+    let arms = move |counts: &[Stratum<'_, Values>]| test.e_value_of_kinds(&kinds(counts));
+    combined(design.uses, move |counts| test.e_value_of_pairs(counts), arms)
 }
 
 fn ratios_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<Series<PairedParts, Parts>> {
@@ -547,9 +540,11 @@ fn ratios_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
     };
     let pairs = PairedRatioTest::nearest(claim, margin, largest);
     let arms = SplitRatioTest::nearest(claim, margin, largest);
-    // Each share is a step of its own, and live's ratio may be another in each.
-    let split = move |counts: &ByOdds<Parts>, _: Chances<'_>| {
-        counts.iter().map(|(_, arms_of)| arms.e_value(arms_of)).sum()
-    };
-    combined(design.uses, move |counts| pairs.e_value(counts), split)
+    let arms = move |counts: &[Stratum<'_, Parts>]| arms.e_value_of_kinds(&kinds(counts));
+    combined(design.uses, move |counts| pairs.e_value(counts), arms)
+}
+
+/// The counts of each kind of unit alone.
+fn kinds<'a, C>(counts: &[Stratum<'a, C>]) -> Vec<&'a ByOdds<C>> {
+    counts.iter().map(|(counts, _)| *counts).collect()
 }

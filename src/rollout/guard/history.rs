@@ -11,7 +11,7 @@ use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
 use crate::stats::evidence::event_counts::EventCounts;
 use crate::stats::evidence::ledger::{Counts, FAILURES, Ledger, slower_than};
 use crate::stats::evidence::loss::Decision;
-use crate::stats::sequential::in_arms::{Chances, InArms};
+use crate::stats::sequential::in_arms::{Chances, InArms, Stratum};
 use crate::stats::sequential::{
     Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
@@ -65,7 +65,7 @@ impl<P: Additive, S: Additive> Additive for Series<P, S> {
 
 impl<P: Additive, S: Additive> Series<P, S> {
     /// Units that are requests and units that are keys, with the chance that each was the candidate's.
-    pub(crate) fn in_arms(&self) -> [(&ByOdds<S>, Chances<'_>); 2] {
+    pub(crate) fn in_arms(&self) -> [Stratum<'_, S>; 2] {
         let [requests, keys] = match &self.answered {
             Some(answered) => [&answered.requests, &answered.keys].map(Chances::of_answers),
             None => [Chances::default(); 2],

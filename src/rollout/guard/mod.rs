@@ -42,8 +42,9 @@
 //! a key, the key. One prediction of it counts, drawn at random: of a batch one row, of a stream or a key one of the first
 //! dozen or so, in shadows too. Where hardly any new keys come an event says so, and each guard that waits for more. Keys are compared
 //! in pairs of buckets that began at one time: what a canary gets beyond what live can match, as above 50 %, it answers, and its keys do
-//! not count. One that got no match at all gets it once others leave some of live's users. A live that is watched counts each of its requests, whoever asks; beside a canary those without a key alone, and its
-//! guards say so.
+//! not count. One that got no match at all gets it once others leave some of live's users. A live that is watched counts each of its
+//! requests, whoever asks; beside a canary those without a key alone, and its guards say so. Where some requests come with a key and some
+//! without, a guard is about both together, each kind compared with its own.
 //!
 //! # Who got worse
 //!

@@ -162,10 +162,24 @@ impl Asymptotic {
 
     /// How many events the arm that has fewer would have if both had as many by unit: one that sells nothing has none of its
     /// own, and is to be judged all the same.
-    pub(crate) fn events(counts: &ByOdds<Values>) -> f64 {
-        let Arms { candidate, live } = counts.pooled();
+    pub(crate) fn events(counts: &[&ByOdds<Values>]) -> f64 {
+        let mut all = Arms::<Values>::default();
+        for Arms { candidate, live } in counts.iter().map(|counts| counts.pooled()) {
+            all.candidate.merge(&candidate);
+            all.live.merge(&live);
+        }
+        let Arms { candidate, live } = all;
         let (own, lives) = (candidate.len() as f64, live.len() as f64);
         (candidate.events() + live.events()) * own.min(lives) / (own + lives).max(1.0)
+    }
+
+    /// The evidence of units of several kinds, requests and keys: each kind's differences are strata of one.
+    pub(crate) fn e_value_of_kinds(&self, counts: &[&ByOdds<Values>]) -> EValue {
+        if Self::events(counts) < Self::EVENTS {
+            return EValue::ONE;
+        }
+        Self::difference(counts)
+            .map_or(EValue::ONE, |(estimate, variance, units)| self.e_value_of(units, estimate, variance))
     }
 
     /// The difference of the means, its variance and the number of units: each share's own difference, weighted by how many
@@ -175,9 +189,10 @@ impl Asymptotic {
     /// These units are also what time is counted by. Counted by all units, as where arms are alike, an arm of a hundredth
     /// of the traffic is judged on the hundred units that it has as if there were ten thousand: on costs that are
     /// log-normal, 9 % of the candidates on the margin of a ramp were shown to be within it, where 5 % may be.
-    fn difference(counts: &ByOdds<Values>) -> Option<(f64, f64, f64)> {
+    fn difference(counts: &[&ByOdds<Values>]) -> Option<(f64, f64, f64)> {
         let strata: Vec<(f64, f64, f64)> = counts
             .iter()
+            .flat_map(|counts| counts.iter())
             .filter_map(|(_, arms)| {
                 let (candidate, live) = (arms.candidate, arms.live);
                 // One value has no spread to weigh it by.
@@ -199,11 +214,7 @@ impl SequentialTest for Asymptotic {
     type Counts = ByOdds<Values>;
 
     fn e_value(&self, counts: &ByOdds<Values>) -> EValue {
-        if Self::events(counts) < Self::EVENTS {
-            return EValue::ONE;
-        }
-        Self::difference(counts)
-            .map_or(EValue::ONE, |(estimate, variance, units)| self.e_value_of(units, estimate, variance))
+        self.e_value_of_kinds(&[counts])
     }
 }
 
@@ -239,7 +250,7 @@ mod tests {
         let mut counts = ByOdds::<Values>::default();
         counts.at(odds).live = values(180, 9_000);
         counts.at(odds).candidate = values(32, 1_000);
-        let (difference, variance, _) = Asymptotic::difference(&counts).unwrap();
+        let (difference, variance, _) = Asymptotic::difference(&[&counts]).unwrap();
         assert!((difference - 0.012).abs() < 1e-9);
         assert!((libm::sqrt(Asymptotic::rho_squared()) - 0.039_840_066_771_373_68).abs() < 1e-12);
         let at = |claim, margin| Asymptotic::at(claim, margin).e_value_of(10_000.0, difference, variance);
@@ -260,11 +271,11 @@ mod tests {
         let mut counts = ByOdds::<Values>::default();
         counts.at(odds(0.5)).live = values(500, 1_000);
         counts.at(odds(0.5)).candidate = values(500, 1_000);
-        let (_, _, alone) = Asymptotic::difference(&counts).unwrap();
+        let (_, _, alone) = Asymptotic::difference(&[&counts]).unwrap();
         assert!((alone - 1_000.0).abs() < 1e-9);
         counts.at(odds(0.01)).live = values(500, 1_000);
         counts.at(odds(0.01)).candidate = values(0, 10);
-        let (difference, _, both) = Asymptotic::difference(&counts).unwrap();
+        let (difference, _, both) = Asymptotic::difference(&[&counts]).unwrap();
         assert!((both - 1_000.0 - 20.0 * 1_000.0 / 1_010.0).abs() < 1e-9, "{both}");
         assert!((difference + 0.5 * (both - alone) / both).abs() < 1e-9, "{difference}");
     }

@@ -31,6 +31,13 @@ impl Additive for InArms {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Chances<'a>(Option<&'a ByOdds<Events>>);
 
+/// Counts of one kind of unit, requests or keys, with the chances that each was the candidate's.
+///
+/// What is claimed is claimed of all kinds together, so a strategy bets on all of them, and strategies are mixed once. Evidence of each kind
+/// by itself, multiplied, would be of a claim about each: where a candidate is good for one kind and bad for the other, the good one grows with
+/// the best of its strategies, and the bad one loses by the most timid of its own.
+pub(crate) type Stratum<'a, C> = (&'a ByOdds<C>, Chances<'a>);
+
 impl<'a> Chances<'a> {
     /// Those of units whose truth can be known, which are the ones that were answered.
     pub(crate) fn of_answers(answered: &'a ByOdds<Events>) -> Self {
@@ -110,7 +117,8 @@ mod tests {
                     }
                 }
                 let chances = Chances::of_answers(&answered);
-                let most = ratio.e_value(&wrongs, chances).max(difference.e_value(&wrongs, chances));
+                let counts = [(&wrongs, chances)];
+                let most = ratio.e_value(&counts).max(difference.e_value(&counts));
                 most >= EValue::threshold(0.05)
             })
         };

@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 
 use super::allowed;
 use super::bets::{Wealth, Weights, log_spaced};
-use super::counts::{ByOdds, Events, Odds, Scores};
+use super::counts::{Additive, Arms, ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
-use super::in_arms::Chances;
+use super::in_arms::{Chances, Stratum};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::ArgumentError;
 use crate::base::ordered::OrderedMap;
@@ -209,6 +209,13 @@ impl RateDifference {
     }
 }
 
+/// The counts of each kind of unit at each of the odds.
+fn strata<'a, C: Additive>(
+    counts: &[Stratum<'a, C>],
+) -> impl Iterator<Item = (Odds, Chances<'a>, &'a Arms<C>)> {
+    counts.iter().flat_map(|(counts, chances)| counts.iter().map(move |(odds, arms)| (odds, *chances, arms)))
+}
+
 /// A [`RateDifference`] that is asked often.
 pub(crate) struct ReadyRateDifference {
     /// Of an event, and of none.
@@ -218,9 +225,9 @@ pub(crate) struct ReadyRateDifference {
 
 impl ReadyRateDifference {
     /// The e-value of these counts.
-    pub(crate) fn e_value(&self, counts: &ByOdds<Events>, chances: Chances<'_>) -> EValue {
+    pub(crate) fn e_value(&self, counts: &[Stratum<'_, Events>]) -> EValue {
         let mut wealth = WEIGHTS.start();
-        for (odds, arms) in counts.iter() {
+        for (odds, chances, arms) in strata(counts) {
             let of = |whose: Whose, arm: &Events| {
                 let [event, none] = self.residuals;
                 let without = arm.units.saturating_sub(arm.events);
@@ -241,15 +248,25 @@ pub(crate) struct ReadyMeanDifference {
 
 impl ReadyMeanDifference {
     /// The e-value of these counts.
-    pub(crate) fn e_value(&self, counts: &ByOdds<Scores>, chances: Chances<'_>) -> EValue {
+    pub(crate) fn e_value(&self, counts: &[Stratum<'_, Scores>]) -> EValue {
+        WEIGHTS.mix(&self.wealth(counts))
+    }
+
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> &Weights {
+        &WEIGHTS
+    }
+
+    /// Returns what each strategy makes of these counts alone.
+    pub(crate) fn wealth(&self, counts: &[Stratum<'_, Scores>]) -> Wealth {
         let mut wealth = WEIGHTS.start();
-        for (odds, arms) in counts.iter() {
+        for (odds, chances, arms) in strata(counts) {
             let of = |whose| move |(place, times)| ((whose, place), Scores::at(place) - self.centre, times);
             let candidate = arms.candidate.places().map(of(Whose::Candidate));
             let live = arms.live.places().map(of(Whose::Live));
             self.bets.earn(&mut wealth, (odds, chances.at(odds)), candidate.chain(live));
         }
-        WEIGHTS.mix(&wealth)
+        wealth
     }
 }
 
@@ -257,7 +274,7 @@ impl SequentialTest for RateDifference {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        self.ready().e_value(counts, Chances::default())
+        self.ready().e_value(&[(counts, Chances::default())])
     }
 }
 
@@ -265,7 +282,7 @@ impl SequentialTest for MeanDifference {
     type Counts = ByOdds<Scores>;
 
     fn e_value(&self, counts: &ByOdds<Scores>) -> EValue {
-        self.ready().e_value(counts, Chances::default())
+        self.ready().e_value(&[(counts, Chances::default())])
     }
 }
 
@@ -273,7 +290,6 @@ impl SequentialTest for MeanDifference {
 mod tests {
     use super::*;
     use crate::base::share::Share;
-    use crate::stats::sequential::counts::Additive;
 
     fn counted(share: f64, candidate: &[(i16, u64)], live: &[(i16, u64)]) -> ByOdds<Scores> {
         let odds = Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap();
@@ -294,10 +310,14 @@ mod tests {
                 let losses: Vec<(i16, u64)> =
                     (0..=Scores::STEPS).map(|place| (place, 1 + u64::from(share))).collect();
                 let counts = counted(f64::from(share) / 10.0, &losses, &losses[9..]);
-                assert_eq!(ready.e_value(&counts, Chances::default()), means.e_value(&counts), "{share}");
+                assert_eq!(
+                    ready.e_value(&[(&counts, Chances::default())]),
+                    means.e_value(&counts),
+                    "{share}"
+                );
                 let events = counts.map(|losses| Events { events: 9, units: losses.count_all() });
                 assert_eq!(
-                    ready_of_rates.e_value(&events, Chances::default()),
+                    ready_of_rates.e_value(&[(&events, Chances::default())]),
                     rates.e_value(&events),
                     "{share}"
                 );

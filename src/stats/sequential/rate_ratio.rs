@@ -9,7 +9,7 @@ use super::allowed::{self, TIMES};
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds};
 use super::e_value::{EValue, exp, ln, ln_down};
-use super::in_arms::Chances;
+use super::in_arms::{Chances, Stratum};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::base::ordered::OrderedMap;
@@ -124,19 +124,20 @@ impl ReadyRateRatio {
     }
 
     /// Returns what each strategy makes of these counts alone, one after the other.
-    pub(crate) fn wealth(&self, counts: &[(&ByOdds<Events>, Chances<'_>)]) -> Wealth {
+    pub(crate) fn wealth(&self, counts: &[Stratum<'_, Events>]) -> Wealth {
         let mut wealth = self.weights.start();
         counts.iter().for_each(|(counts, chances)| self.earn(&mut wealth, counts, *chances));
         wealth
     }
 
     /// The e-value of these counts.
-    pub(crate) fn e_value(&self, counts: &ByOdds<Events>, chances: Chances<'_>) -> EValue {
+    pub(crate) fn e_value(&self, counts: &[Stratum<'_, Events>]) -> EValue {
         // Without an event the weighted mean is of ones, and rounding would make it less.
-        if counts.iter().all(|(_, arms)| arms.candidate.events == 0 && arms.live.events == 0) {
+        let mut arms = counts.iter().flat_map(|(counts, _)| counts.iter());
+        if arms.all(|(_, arms)| arms.candidate.events == 0 && arms.live.events == 0) {
             return EValue::ONE;
         }
-        self.weights.mix(&self.wealth(&[(counts, chances)]))
+        self.weights.mix(&self.wealth(counts))
     }
 
     fn earn(&self, wealth: &mut Wealth, counts: &ByOdds<Events>, chances: Chances<'_>) {
@@ -192,7 +193,7 @@ impl SequentialTest for RateRatio {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        self.ready().e_value(counts, Chances::default())
+        self.ready().e_value(&[(counts, Chances::default())])
     }
 }
 
@@ -216,7 +217,7 @@ mod tests {
             weights: Weights::even(risks.len()),
             ..RateRatio::nearest(Claim::Harm, 1.0).ready()
         };
-        test.e_value(counts, Chances::default()).ln()
+        test.e_value(&[(counts, Chances::default())]).ln()
     }
 
     #[test]
@@ -259,7 +260,8 @@ mod tests {
         for _ in 0..2 {
             for share in 1..=2 * ODDS_MAX {
                 let counts = at(share as f64 / 1_000.0, 7, 20);
-                assert_eq!(ready.e_value(&counts, Chances::default()), test.e_value(&counts), "{share}");
+                let counted = [(&counts, Chances::default())];
+                assert_eq!(ready.e_value(&counted), test.e_value(&counts), "{share}");
             }
         }
         assert_eq!(ready.factors.lock().len(), ODDS_MAX);

@@ -1,12 +1,13 @@
 //! Ratios whose denominator the version itself decides: precision, F1, clicks per impression.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::allowed::{self, LEAST_LIMIT, TIMES};
 use super::bets::{Bets, Wealth, Weights, log_spaced};
-use super::counts::{Additive, Arms};
+use super::counts::{Additive, Arms, ByOdds};
 use super::e_value::{EValue, ln, ln_sum_exp};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::{ArgumentError, checked_when_read};
@@ -294,11 +295,34 @@ impl SequentialTest for SplitRatioTest {
     type Counts = Arms<Parts>;
 
     fn e_value(&self, counts: &Arms<Parts>) -> EValue {
-        // A unit of one arm is a pair of which the other half adds nothing.
-        let candidate = counts.candidate.0.iter().map(|(part, times)| (cell(Part::default(), *part), *times));
-        let live = counts.live.0.iter().map(|(part, times)| (cell(*part, Part::default()), *times));
-        self.0.infimum(&candidate.chain(live).collect::<Vec<_>>())
+        self.0.infimum(&in_cells(counts))
     }
+}
+
+impl SplitRatioTest {
+    /// The evidence of units of several kinds, requests and keys, each at the odds that it was counted at. Each of these has a ratio of live's
+    /// own, and what is claimed is claimed of all kinds together.
+    pub(crate) fn e_value_of_kinds(&self, counts: &[&ByOdds<Parts>]) -> EValue {
+        let strata = || counts.iter().flat_map(|counts| counts.iter());
+        // Of one kind each share is a step of its own: what one shows follows what another did.
+        if counts.iter().filter(|counts| !counts.is_empty()).count() < 2 {
+            return strata().map(|(_, arms)| self.e_value(arms)).sum();
+        }
+        // What is staked on the candidate is staked on all kinds, and mixed once; what live's ratios are is looked for by each.
+        let cells: Vec<_> = strata().map(|(_, arms)| in_cells(arms)).collect();
+        let all = Nuisance::stakes().count() as f64;
+        EValue::weighted_mean(Nuisance::by_stake_on_candidate().map(|strategies| {
+            let weight = strategies.len() as f64 / all;
+            (weight, cells.iter().map(|observed| self.0.infimum_of(observed, strategies.clone())).sum())
+        }))
+    }
+}
+
+/// A unit of one arm is a pair of which the other half adds nothing.
+fn in_cells(counts: &Arms<Parts>) -> Vec<(usize, u64)> {
+    let candidate = counts.candidate.0.iter().map(|(part, times)| (cell(Part::default(), *part), *times));
+    let live = counts.live.0.iter().map(|(part, times)| (cell(*part, Part::default()), *times));
+    candidate.chain(live).collect()
 }
 
 /// A ratio of one version against a fixed limit: a precision of 0.9 at least, whatever live's is.
@@ -404,6 +428,14 @@ impl Nuisance {
         all.filter(|stakes| *stakes != (0.0, 0.0))
     }
 
+    /// The places of the strategies that stake the same on the candidate.
+    fn by_stake_on_candidate() -> impl Iterator<Item = Range<usize>> {
+        ON_CANDIDATE.into_iter().map(|stake| {
+            let first = Self::stakes().take_while(|(candidate, _)| *candidate != stake).count();
+            first..first + Self::stakes().filter(|(candidate, _)| *candidate == stake).count()
+        })
+    }
+
     fn weights() -> Weights {
         Weights::even(Self::stakes().count())
     }
@@ -445,11 +477,19 @@ impl Nuisance {
     /// A lower bound of the evidence against the value of live's ratio that excuses the candidate best, refined where it
     /// is lowest.
     fn infimum(&self, observed: &[(usize, u64)]) -> EValue {
+        self.infimum_of(observed, 0..Self::stakes().count())
+    }
+
+    /// The same of these strategies alone, each weighing as much.
+    fn infimum_of(&self, observed: &[(usize, u64)], strategies: Range<usize>) -> EValue {
         if observed.is_empty() {
             return EValue::ONE;
         }
-        let weight = -ln(Self::stakes().count() as f64);
-        let wealth = |place: usize| -> Vec<f64> { self.wealth_at(place, observed).ln().collect() };
+        let weight = -ln(strategies.len() as f64);
+        let wealth = |place: usize| -> Vec<f64> {
+            let all = self.wealth_at(place, observed);
+            all.ln().skip(strategies.start).take(strategies.len()).collect()
+        };
         // Of each cell: its ends, the wealths there, and the bound.
         let cell = |from: (usize, Arc<[f64]>), to: (usize, Arc<[f64]>)| {
             let worse: Vec<f64> = from.1.iter().zip(to.1.iter()).map(|(a, b)| weight + a.min(*b)).collect();
