@@ -8,7 +8,7 @@ use super::answering::{Answering, labels_differ};
 use super::design::{Design, Margin, Uses};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
-use super::two_limits::TwoLimits;
+use super::two_limits::{TwoLimits, TwoLimitsOfScores, turned};
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
@@ -57,18 +57,14 @@ impl Design {
         match history {
             History::Events(stretch) => self.weigh_events(stretch, asked, tests),
             History::Scores(stretch) => {
-                let harm = tests.scores(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.scores(self, claim(margin)));
                 if !self.asks_live(stretch, asked.phase) {
+                    let harm = tests.scores(self, (Claim::Harm, self.margin));
                     return weigh(stretch, asked, &*harm, fine.as_deref());
                 }
-                let limits = BesideLive {
-                    absolute: &*harm,
-                    relative: &*tests.beside().scores(&beside(), no_worse),
-                    live_breaks: &|counts| self.breaks(self.score_of_live(counts)),
-                };
+                let both = tests.two_limits_of_scores(self);
                 Weighed {
-                    harm: limits.harm(stretch, asked),
+                    harm: both.harm(stretch, covered(asked.answering)),
                     ..weigh(stretch, asked, &|_| EValue::ONE, fine.as_deref())
                 }
             }
@@ -115,12 +111,6 @@ impl Design {
         matches!((self.margin, live), (Margin::AtMost(limit), Some(live)) if live > limit)
     }
 
-    /// What live lost on average, in its arm or, of a shadow, as the candidate did less the difference of both.
-    fn score_of_live(&self, counts: &Series<Scores, Scores>) -> Option<f64> {
-        let lost = |scores: &Scores| if self.turns_scores() { turned(scores).mean() } else { scores.mean() };
-        lost(&counts.live()).or_else(|| Some(lost(&counts.alone)? - counts.pairs.mean()?))
-    }
-
     fn weigh_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> Weighed {
         let fine = self.before(asked.before);
         let fine = fine.map(|margin| tests.events(self, (Claim::NonInferiority, margin)));
@@ -142,12 +132,12 @@ impl Design {
 
     /// The test of harm against the larger of two limits, where there are two.
     fn two_limits(&self, asks_live: bool, tests: &Tests) -> Option<Arc<TwoLimits>> {
-        let uses = |uses: Uses| (uses != Uses::Arms, uses != Uses::Pairs);
         match (self.margin, self.floor) {
-            (Margin::Times(times), Some(floor)) => Some(tests.two_limits(times, floor, uses(self.uses))),
+            (Margin::Times(times), Some(floor)) => Some(tests.two_limits(times, floor, self.looks_beside())),
             (Margin::AtMost(limit), _) => {
-                let beside = self.beside.filter(|_| asks_live);
-                Some(tests.two_limits(1.0, limit, beside.map_or((false, false), uses)))
+                let asked = asks_live && self.beside.is_some();
+                let uses = if asked { self.looks_beside() } else { (false, false) };
+                Some(tests.two_limits(1.0, limit, uses))
             }
             _ => None,
         }
@@ -160,6 +150,12 @@ impl Design {
             Some(two) => Arc::new(move |counts| two.harm_at_once(counts)),
             None => tests.events(self, (claim, margin)),
         }
+    }
+
+    /// The ways in which live is looked at beside an absolute limit: in pairs, and in arms.
+    fn looks_beside(&self) -> (bool, bool) {
+        let uses = self.beside.unwrap_or(self.uses);
+        (uses != Uses::Arms, uses != Uses::Pairs)
     }
 
     /// Whether live is asked about an absolute limit: wherever there is one to ask. A new live that is watched has none
@@ -257,26 +253,32 @@ fn weigh<C: Additive>(
     Weighed { harm, fine }
 }
 
-/// An absolute limit, or whatever live has at the same time: the larger of the two is allowed.
+/// An absolute limit on a ratio, or whatever live has at the same time: the larger of the two is allowed.
 ///
-/// Bug that this is for: the smaller of two e-values over the whole time condemned a candidate that kept its limit whenever live did. In an
-/// outage both are beyond it, and in quiet the candidate is a little worse than live and far within it, so that both limits are broken by
-/// the sums. So blocks of time in which live is beyond the limit are apart: what holds there is live. In the others the smaller of two counts,
-/// since live may be at the limit, and be within it by chance. Both are of other units, so they multiply.
-struct BesideLive<'a, C> {
-    absolute: &'a dyn Fn(&C) -> EValue,
-    relative: &'a dyn Fn(&C) -> EValue,
-    live_breaks: &'a dyn Fn(&C) -> bool,
+/// The smaller of two e-values over the whole time is right where one of the two limits is the larger all the time. It would condemn a
+/// candidate that keeps its limit whenever live does: in an outage both are beyond it, and in quiet the candidate is a little worse than live
+/// and far within it, so that both limits are broken by the sums. So blocks of time in which live is beyond the limit are also taken apart:
+/// what holds there is live. That alone would not do either: of a live that is at the limit, it takes the blocks in which live was lucky for
+/// those in which live was within. The least of the three counts, which is no more than whichever is right.
+///
+/// Events and scores have better: see [`two_limits`](super::two_limits). What live's ratio truly is nobody knows, so strategies of it
+/// cannot be compared block by block.
+struct BesideLive<'a> {
+    absolute: &'a dyn Fn(&RatioSeries) -> EValue,
+    relative: &'a dyn Fn(&RatioSeries) -> EValue,
+    live_breaks: &'a dyn Fn(&RatioSeries) -> bool,
 }
+
+type RatioSeries = Series<PairedParts, Parts>;
 
 /// Counts of times in which live was within the limit, and of those in which it was beyond.
 #[derive(Clone, Default)]
-struct ByLive<C> {
-    within: C,
-    beyond: C,
+struct ByLive {
+    within: RatioSeries,
+    beyond: RatioSeries,
 }
 
-impl<C: Additive> Additive for ByLive<C> {
+impl Additive for ByLive {
     fn merge(&mut self, other: &Self) {
         self.within.merge(&other.within);
         self.beyond.merge(&other.beyond);
@@ -286,11 +288,11 @@ impl<C: Additive> Additive for ByLive<C> {
     }
 }
 
-impl<C: Additive> BesideLive<'_, C> {
-    fn harm(&self, stretch: &Stretch<C>, asked: Asked<'_>) -> EValue {
+impl BesideLive<'_> {
+    fn harm(&self, stretch: &Stretch<RatioSeries>, asked: Asked<'_>) -> EValue {
         let covered = covered(asked.answering);
-        let apart = |counts: &C| {
-            let (one, none) = (counts.clone(), C::default());
+        let apart = |counts: &RatioSeries| {
+            let (one, none) = (counts.clone(), RatioSeries::default());
             let (within, beyond) = if (self.live_breaks)(counts) { (none, one) } else { (one, none) };
             ByLive { within, beyond }
         };
@@ -298,11 +300,13 @@ impl<C: Additive> BesideLive<'_, C> {
             if !covered(place) {
                 return EValue::ONE;
             }
-            let of = |counts: &C, test: &dyn Fn(&C) -> EValue| {
+            let of = |counts: &RatioSeries, test: &dyn Fn(&RatioSeries) -> EValue| {
                 if counts.is_empty() { EValue::ONE } else { test(counts) }
             };
-            let quiet = of(within, self.absolute).min(of(within, self.relative));
-            quiet.times(of(beyond, self.relative))
+            let smaller = |counts: &RatioSeries| of(counts, self.absolute).min(of(counts, self.relative));
+            let mut all = within.clone();
+            all.merge(beyond);
+            smaller(&all).min(smaller(within).times(of(beyond, self.relative)))
         })
     }
 }
@@ -323,6 +327,7 @@ pub(crate) struct Tests {
     ratios: Kept<Series<PairedParts, Parts>>,
     hidden: Kept<Series<HiddenEvents, Events>>,
     two_limits: Mutex<OrderedMap<Limits, Arc<TwoLimits>>>,
+    two_limits_of_scores: OnceLock<Arc<TwoLimitsOfScores>>,
     /// Of live's own rate: whether it has become worse.
     rates: Kept<Events>,
     /// Those of the failures that are judged beside a figure of quality: at the same margins, and of other counts.
@@ -365,6 +370,18 @@ impl Tests {
     pub(crate) fn two_limits(&self, times: f64, absolute: f64, uses: (bool, bool)) -> Arc<TwoLimits> {
         let make = || Arc::new(TwoLimits::new(times, absolute, uses));
         remembered(&self.two_limits, (times.to_bits(), absolute.to_bits(), uses), make)
+    }
+
+    /// The test of harm of a rule whose limit on a score is absolute.
+    fn two_limits_of_scores(&self, design: &Design) -> Arc<TwoLimitsOfScores> {
+        Arc::clone(self.two_limits_of_scores.get_or_init(|| {
+            let limit = match design.margin {
+                Margin::AtMost(limit) => limit,
+                Margin::Above(_) | Margin::Times(_) | Margin::AtLeastTimes(_) => 1.0,
+            };
+            let (centre, turns) = (design.centre, design.turns_scores());
+            Arc::new(TwoLimitsOfScores::new(limit, centre, turns, design.looks_beside()))
+        }))
     }
 
     /// The test of whether a rate is above this one.
@@ -505,13 +522,6 @@ fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         }
         Margin::Times(_) | Margin::AtLeastTimes(_) => Arc::new(|_| EValue::ONE),
     }
-}
-
-/// A score of which more is better, as a loss.
-fn turned(scores: &Scores) -> Scores {
-    let mut losses = Scores::default();
-    scores.places().for_each(|(place, count)| losses.count_place(Scores::STEPS - place, count));
-    losses
 }
 
 fn values_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<Series<Values, Values>> {

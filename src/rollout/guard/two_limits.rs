@@ -8,9 +8,13 @@
 
 use super::history::{Series, Stretch};
 use crate::stats::sequential::bets::{Wealth, Weights};
+use crate::stats::sequential::mean_difference::ReadyMeanDifference;
 use crate::stats::sequential::rate_ratio::ReadyRateRatio;
 use crate::stats::sequential::test::Claim;
-use crate::stats::sequential::{EValue, Events, PairedEvents, PairedRatio, Rate, RateRatio};
+use crate::stats::sequential::{
+    Additive, EValue, Events, Mean, MeanDifference, PairedEvents, PairedRatio, PairedScores, Rate, RateRatio,
+    Scores,
+};
 
 /// The test of harm against the larger of two limits.
 pub(crate) struct TwoLimits {
@@ -68,13 +72,7 @@ impl TwoLimits {
                 }
             });
         };
-        let mut wealth = weights.start();
-        let mut parts = Vec::new();
-        for (place, block) in stretch.blocks.blocks().iter().enumerate().rev() {
-            self.earn(&mut wealth, &block.counts);
-            parts.push((block.number, if counts(place) { weights.mix(&wealth) } else { EValue::ONE }));
-        }
-        stretch.blocks.mixture(parts)
+        since_any(stretch, weights, counts, |wealth, block| self.earn(wealth, block))
     }
 
     /// The evidence for harm in counts that are taken for one block of time.
@@ -97,10 +95,90 @@ impl TwoLimits {
     }
 
     fn earn_alike(&self, wealth: &mut Wealth, block: &Series<PairedEvents, Events>) {
-        let (relative, absolute) = (self.relative_wealth(block), self.absolute.wealth(&block.candidate()));
-        let smaller = relative.iter().flat_map(|one| absolute.0.iter().map(move |other| *one.min(other)));
-        wealth.0.iter_mut().zip(smaller).for_each(|(log, earned)| *log = log.saturating_add(earned));
+        earn_smaller(wealth, &self.relative_wealth(block), &self.absolute.wealth(&block.candidate()));
     }
+}
+
+/// Adds what a block did: of each pair of strategies, one against each limit, the smaller factor.
+fn earn_smaller(wealth: &mut Wealth, relative: &[i128], absolute: &Wealth) {
+    let smaller = relative.iter().flat_map(|one| absolute.0.iter().map(move |other| *one.min(other)));
+    wealth.0.iter_mut().zip(smaller).for_each(|(log, earned)| *log = log.saturating_add(earned));
+}
+
+/// The evidence for a harm that began in any of the blocks, where `earn` adds what one did. `counts` says from which blocks on it may be
+/// listened to.
+fn since_any<C: Additive>(
+    stretch: &Stretch<C>,
+    weights: &Weights,
+    counts: impl Fn(usize) -> bool,
+    earn: impl Fn(&mut Wealth, &C),
+) -> EValue {
+    let mut wealth = weights.start();
+    let mut parts = Vec::new();
+    for (place, block) in stretch.blocks.blocks().iter().enumerate().rev() {
+        earn(&mut wealth, &block.counts);
+        parts.push((block.number, if counts(place) { weights.mix(&wealth) } else { EValue::ONE }));
+    }
+    stretch.blocks.mixture(parts)
+}
+
+/// The test of harm of a score against an absolute limit, or whatever live has at the same time.
+pub(crate) struct TwoLimitsOfScores {
+    pairs: Option<PairedScores>,
+    arms: Option<ReadyMeanDifference>,
+    absolute: Mean,
+    /// More of the score is better.
+    turns: bool,
+    weights: Weights,
+}
+
+impl TwoLimitsOfScores {
+    /// The candidate may lose `limit`, or whatever live does. `centre` is what live was known to lose; `turns` says that more is better.
+    pub(crate) fn new(limit: f64, centre: f64, turns: bool, (pairs, arms): (bool, bool)) -> Self {
+        let pairs = pairs.then(|| PairedScores::nearest(Claim::Harm, 0.0));
+        let arms = arms.then(|| MeanDifference::nearest(Claim::Harm, 0.0).centred_near(centre).ready());
+        let absolute = Mean::nearest(Claim::Harm, limit);
+        let relative = match (&pairs, &arms) {
+            (Some(pairs), Some(arms)) => Weights::halves(pairs.weights(), arms.weights()),
+            (Some(pairs), None) => pairs.weights().clone(),
+            (None, Some(arms)) => arms.weights().clone(),
+            (None, None) => Weights::even(0),
+        };
+        let weights = Weights::pairs(&relative, absolute.weights());
+        Self { pairs, arms, absolute, turns, weights }
+    }
+
+    /// The evidence for harm, whichever block it began in. `counts` says from which blocks on it may be listened to.
+    pub(crate) fn harm(
+        &self,
+        stretch: &Stretch<Series<Scores, Scores>>,
+        counts: impl Fn(usize) -> bool,
+    ) -> EValue {
+        since_any(stretch, &self.weights, counts, |wealth, block| self.earn(wealth, block))
+    }
+
+    fn earn(&self, wealth: &mut Wealth, block: &Series<Scores, Scores>) {
+        let pairs = self.pairs.as_ref().map(|pairs| pairs.wealth(&block.pairs).0).unwrap_or_default();
+        let arms = self.arms.as_ref().map(|arms| {
+            let kinds = block.in_arms();
+            if !self.turns {
+                return arms.wealth(&kinds).0;
+            }
+            let losses = kinds.map(|(scores, chances)| (scores.map(turned), chances));
+            arms.wealth(&losses.each_ref().map(|(losses, chances)| (losses, *chances))).0
+        });
+        let relative: Vec<i128> = pairs.into_iter().chain(arms.unwrap_or_default()).collect();
+        let own = block.candidate();
+        let own = if self.turns { turned(&own) } else { own };
+        earn_smaller(wealth, &relative, &self.absolute.wealth(&own));
+    }
+}
+
+/// A score of which more is better, as a loss.
+pub(super) fn turned(scores: &Scores) -> Scores {
+    let mut losses = Scores::default();
+    scores.places().for_each(|(place, count)| losses.count_place(Scores::STEPS - place, count));
+    losses
 }
 
 #[cfg(test)]

@@ -205,11 +205,26 @@ impl PairedScores {
     }
 }
 
+impl PairedScores {
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> &Weights {
+        self.bets.weights()
+    }
+
+    /// Returns what each strategy makes of these counts alone.
+    pub(crate) fn wealth(&self, counts: &Scores) -> Wealth {
+        let mut wealth = self.bets.start();
+        let places = counts.places().map(|(place, count)| ((place + Scores::STEPS) as usize, count));
+        self.bets.earn(&mut wealth, places);
+        wealth
+    }
+}
+
 impl SequentialTest for PairedScores {
     type Counts = Scores;
 
     fn e_value(&self, counts: &Scores) -> EValue {
-        self.bets.e_value(counts.places().map(|(place, count)| ((place + Scores::STEPS) as usize, count)))
+        self.weights().mix(&self.wealth(counts))
     }
 }
 

@@ -122,12 +122,26 @@ impl Mean {
     }
 }
 
+impl Mean {
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> &Weights {
+        self.bets.weights()
+    }
+
+    /// Returns what each strategy makes of these counts alone.
+    pub(crate) fn wealth(&self, counts: &Scores) -> Wealth {
+        let mut wealth = self.bets.start();
+        // A score below 0 is none: it counts as 0.
+        self.bets.earn(&mut wealth, counts.places().map(|(place, count)| (place.max(0) as usize, count)));
+        wealth
+    }
+}
+
 impl SequentialTest for Mean {
     type Counts = Scores;
 
     fn e_value(&self, counts: &Scores) -> EValue {
-        // A score below 0 is none: it counts as 0.
-        self.bets.e_value(counts.places().map(|(place, count)| (place.max(0) as usize, count)))
+        self.weights().mix(&self.wealth(counts))
     }
 }
 
