@@ -189,9 +189,7 @@ fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents,
         let shared = counts.shared_failures();
         return Series { shared, ..Series::with_outage(of.failed.clone(), of.outage.clone()) };
     }
-    let answered = |failed: &Events| Events { events: failed.units.saturating_sub(failed.events), ..*failed };
-    let answered = InArms { requests: of.failed.requests.map(answered), keys: of.failed.keys.map(answered) };
-    Series { answered: Some(Box::new(answered)), ..Series::of(of.wrong.clone()) }
+    Series { answered: Some(Box::new(of.answered())), ..Series::of(of.wrong.clone()) }
 }
 
 impl<C: Additive> Stretch<C> {

@@ -127,11 +127,16 @@ impl Units {
 
     /// Counts the unit of a segment.
     #[inline]
-    fn count_segment(&mut self, segment: Option<u16>, keyed: bool, failed: bool) {
+    fn count_segment(&mut self, segment: Option<u16>, keyed: bool, outcome: UnitOutcome) {
         let Some(units) = segment.and_then(|place| self.segments.get_mut(usize::from(place))) else { return };
-        let events = if keyed { &mut units.keys } else { &mut units.requests };
+        let (events, refused) = if keyed {
+            (&mut units.keys, &mut units.refused_keys)
+        } else {
+            (&mut units.requests, &mut units.refused_requests)
+        };
         events.units += 1;
-        events.events += u64::from(failed);
+        events.events += u64::from(outcome == UnitOutcome::Failed);
+        *refused += u64::from(outcome == UnitOutcome::Refused);
     }
 
     fn merge_segments(&mut self, other: &[SegmentUnits]) {
@@ -139,6 +144,8 @@ impl Units {
         for (own, other) in self.segments.iter_mut().zip(other) {
             own.requests.merge(&other.requests);
             own.keys.merge(&other.keys);
+            own.refused_requests.merge(&other.refused_requests);
+            own.refused_keys.merge(&other.refused_keys);
         }
     }
 
@@ -392,22 +399,22 @@ impl Exposure {
             Err(ErrorKind::Input) => UnitOutcome::Refused,
             Err(_) => UnitOutcome::Failed,
         };
-        let (failed, limits) = (outcome == UnitOutcome::Failed, &self.watched.slower_than);
+        let limits = &self.watched.slower_than;
         match (request.key, &self.watched.keys) {
             (None, _) => {
                 units.requests.count(outcome, request.latency_nanos, limits, chance);
-                units.count_segment(request.segment, false, failed);
+                units.count_segment(request.segment, false, outcome);
                 true
             }
             (Some(key), Some(keys)) if keys.counts(key, chance) => {
                 units.keys.count(outcome, request.latency_nanos, limits, chance);
-                units.count_segment(request.segment, true, failed);
+                units.count_segment(request.segment, true, outcome);
                 true
             }
             (Some(_), _) => {
                 if self.watched.any {
                     units.requests.count(outcome, request.latency_nanos, limits, chance);
-                    units.count_segment(request.segment, false, failed);
+                    units.count_segment(request.segment, false, outcome);
                 }
                 // Its truth is as much the watch's as its failure. What a candidate is promoted by counts users once.
                 self.watched.any && self.watched.spares_shared

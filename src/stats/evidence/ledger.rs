@@ -369,7 +369,11 @@ impl Ledger {
             }
         }
         for (segment, units) in segments {
-            add_to_segment(&mut counts.segments.at(segment).failed, side, units.requests, units.keys);
+            let of = counts.segments.at(segment);
+            add_to_segment(&mut of.failed, side, units.requests, units.keys);
+            let refused = |units: u64| Events { events: units, units };
+            let (requests, keys) = (refused(units.refused_requests), refused(units.refused_keys));
+            add_to_segment(&mut of.refused, side, requests, keys);
         }
         if has_pairs {
             counts.pairs.merge(pairs);
@@ -535,7 +539,7 @@ mod tests {
             let slow = vec![Events { events: failed, units: 100 }];
             let units = UnitCounts { units: 100, failed, slow, ..UnitCounts::default() };
             let of_segment =
-                SegmentUnits { requests: Events { events: failed, units: 100 }, keys: Events::default() };
+                SegmentUnits { requests: Events { events: failed, units: 100 }, ..SegmentUnits::default() };
             for side in [Side::Candidate(split), Side::Live(split)] {
                 let drained = Drained {
                     requests: &units,

@@ -8,7 +8,8 @@ use super::event_counts::EventCounts;
 use super::loss::{Decision, wrong_class};
 use crate::base::ordered::OrderedMap;
 use crate::stats::figures::fixed::Sign;
-use crate::stats::sequential::{Additive, Events, PairedEvents};
+use crate::stats::sequential::in_arms::InArms;
+use crate::stats::sequential::{Additive, ByOdds, Events, PairedEvents};
 use crate::task::kept::Kept;
 use crate::task::outcome::Actual;
 use crate::task::segments::{OTHER, SEGMENTS_MAX};
@@ -64,6 +65,9 @@ impl<T: Additive + Default> Additive for BySegment<T> {
 pub(crate) struct SegmentUnits {
     pub(crate) requests: Events,
     pub(crate) keys: Events,
+    /// Those among them that were refused because of their input, and have not failed.
+    pub(crate) refused_requests: u64,
+    pub(crate) refused_keys: u64,
 }
 
 /// The counts of one segment's units once their truth is known: wrong ones.
@@ -104,6 +108,23 @@ pub(crate) struct SegmentCounts {
     /// Who failed in an outage: see [`Outage`](super::outage::Outage).
     #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
     pub(crate) outage: EventCounts,
+    /// Units whose input was refused: of those no truth can be known either. Each is an event.
+    #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
+    pub(crate) refused: EventCounts,
+}
+
+impl SegmentCounts {
+    /// Units of both arms, and as events those that were answered: the ones that a truth can be known of.
+    pub(crate) fn answered(&self) -> InArms {
+        let of = |units: &ByOdds<Events>, refused: &ByOdds<Events>| {
+            let failed = units.map(|of| Events { events: of.units.saturating_sub(of.events), ..*of });
+            failed.without(&refused.map(|of| Events { events: of.events, units: 0 }))
+        };
+        InArms {
+            requests: of(&self.failed.requests, &self.refused.requests),
+            keys: of(&self.failed.keys, &self.refused.keys),
+        }
+    }
 }
 
 impl Additive for SegmentCounts {
@@ -111,6 +132,7 @@ impl Additive for SegmentCounts {
         self.failed.merge(&other.failed);
         self.wrong.merge(&other.wrong);
         self.outage.merge(&other.outage);
+        self.refused.merge(&other.refused);
     }
     fn is_empty(&self) -> bool {
         self.failed.is_empty() && self.wrong.is_empty()

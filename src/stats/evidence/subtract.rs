@@ -40,7 +40,7 @@ by_component! {
     Hidden { alike, apart, explored }
     PairLabels { known, decided, wrong, losses, errors, hidden }
     EventCounts { pairs, alone, requests, keys }
-    SegmentCounts { failed, wrong, outage }
+    SegmentCounts { failed, wrong, outage, refused }
     Counts { pairs, pair_labels, alone, requests, keys, flagged, flagged_in_arms, outages, segments }
 }
 
