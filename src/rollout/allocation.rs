@@ -234,7 +234,21 @@ pub(crate) struct Allocating {
 struct Stage {
     /// Live's share, then the candidates'.
     shares: Vec<Share>,
-    losses: Vec<Scores>,
+    losses: Vec<ByKind>,
+}
+
+/// The losses of an arm, by what a unit is. Of keys some arms have fewer than their share, since they count where live has others to match
+/// them alone; so arms are alike in each kind, and not in what they have of both.
+#[derive(Clone, Default)]
+struct ByKind {
+    requests: Scores,
+    keys: Scores,
+}
+
+impl ByKind {
+    fn each(&self) -> [&Scores; 2] {
+        [&self.requests, &self.keys]
+    }
 }
 
 /// Which counts of an allocation a request belongs to.
@@ -351,8 +365,8 @@ impl Allocating {
             return;
         }
         let place = self.stages.get_mut(allotted.stage).and_then(|stage| stage.losses.get_mut(allotted.arm));
-        let Some(losses) = place else { return };
-        for labels in [&labels.requests, &labels.keys] {
+        let Some(ByKind { requests, keys }) = place else { return };
+        for (labels, losses) in [(&labels.requests, requests), (&labels.keys, keys)] {
             let mut add = |place: i16, count: u64, gains: bool| {
                 losses.count_place(if gains { Scores::STEPS - place } else { place }, count);
             };
@@ -388,7 +402,7 @@ impl Allocating {
     fn enter(&mut self, shares: Vec<Share>) {
         let known = self.stages.iter().position(|stage| stage.shares == shares);
         self.current = known.unwrap_or_else(|| {
-            let losses = vec![Scores::default(); shares.len()];
+            let losses = vec![ByKind::default(); shares.len()];
             self.stages.push(Stage { shares, losses });
             self.stages.len() - 1
         });
@@ -398,7 +412,8 @@ impl Allocating {
     /// live, within each division, so that a day that moves misleads nobody. All alike, while nothing is known of any.
     fn wanted(&self, seed: u64) -> Vec<f64> {
         let arms = self.attempts.len() + 1;
-        if self.stages.iter().flat_map(|stage| &stage.losses).all(|losses| losses.count_all() == 0) {
+        let mut all = self.stages.iter().flat_map(|stage| stage.losses.iter().flat_map(ByKind::each));
+        if all.all(Additive::is_empty) {
             return vec![1.0; arms];
         }
         let known: Vec<(f64, f64)> = (0..arms).map(|arm| self.difference(arm)).collect();
@@ -419,8 +434,7 @@ impl Allocating {
     /// How much larger an arm's mean loss is than live's, and how sure that is: mean and standard deviation.
     fn difference(&self, arm: usize) -> (f64, f64) {
         let (mut weight, mut sum, mut own, mut losses) = (0.0, 0.0, 1.0, 0.5);
-        for stage in &self.stages {
-            let (Some(of), Some(live)) = (stage.losses.get(arm), stage.losses.first()) else { continue };
+        for [of, live] in self.strata(arm, 0) {
             let (n, m) = (of.count_all() as f64, live.count_all() as f64);
             if let (Some(mean), Some(lives)) = (of.mean(), live.mean()) {
                 let both = n * m / (n + m);
@@ -435,16 +449,23 @@ impl Allocating {
         (if weight > 0.0 { sum / weight } else { 0.0 }, spread)
     }
 
+    /// The losses of two arms, in each division and of each kind of unit.
+    fn strata(&self, one: usize, other: usize) -> impl Iterator<Item = [&Scores; 2]> {
+        self.stages.iter().flat_map(move |stage| {
+            let both = stage.losses.get(one).zip(stage.losses.get(other));
+            both.into_iter()
+                .flat_map(|(one, other)| [[&one.requests, &other.requests], [&one.keys, &other.keys]])
+        })
+    }
+
     /// The evidence that one arm is worse than another, by their counts in each division.
     ///
     /// The odds are those of what is known, not those by which traffic was divided: a version that fails more often, whose truth is lost, or
     /// that somebody else's canary took a part from has fewer of them, and would seem the better for it.
     fn worse(&self, one: usize, other: usize) -> EValue {
         let mut counts = ByOdds::<Scores>::default();
-        for stage in &self.stages {
-            if let (Some(own), Some(others)) = (stage.losses.get(one), stage.losses.get(other))
-                && let Some(odds) = known_odds(own.count_all(), others.count_all())
-            {
+        for [own, others] in self.strata(one, other) {
+            if let Some(odds) = known_odds(own.count_all(), others.count_all()) {
                 let arms = counts.at(odds);
                 arms.candidate.merge(own);
                 arms.live.merge(others);
@@ -530,7 +551,7 @@ mod tests {
         let mut allocating = allocating(3);
         allocating.begin(&room(10_000, 3));
         for (arm, wrong) in [(0, 200), (1, 190), (2, 400), (3, 500)] {
-            let losses = &mut allocating.stages[0].losses[arm];
+            let losses = &mut allocating.stages[0].losses[arm].requests;
             losses.count_place(Scores::STEPS, wrong);
             losses.count_place(0, 1_000 - wrong);
         }

@@ -415,3 +415,33 @@ fn a_candidate_is_not_held_because_another_one_leaves() {
     assert_eq!(come(10), Vec::<String>::new());
     assert_eq!(stays.phase(), Phase::Canary);
 }
+
+/// Bug: of three equal versions one was eliminated in 40 runs of 40, where half of the requests came with a key and clicked at another
+/// rate. Cause: requests and keys of an arm were pooled, and of two candidates the second has hardly a key that counts: only as many as live
+/// can match. Fix: arms are compared in each kind of unit by itself.
+#[test]
+fn a_candidate_with_fewer_users_that_count_is_not_worse_for_it() {
+    let mut eliminated = 0;
+    for seed in 0..4 {
+        let (service, rollouts, clock) = ranking(seed, &["v2", "v3"]);
+        let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+        service.allocate(Allocation::top_two(guard::kpi("click")).every(seconds(600)), &all).unwrap();
+        let mut chance = Chance(seed + 90);
+        for now in 0..100_u32 {
+            for number in 0..60_u32 {
+                let is_user = number % 2 == 0;
+                let answer = if is_user {
+                    service.predict_keyed((60 * now + number).to_le_bytes(), &0.0).unwrap()
+                } else {
+                    service.predict(&0.0).unwrap()
+                };
+                let clicked = chance.next() < if is_user { 0.6 } else { 0.2 };
+                service.feedback(answer.id(), Outcome::kpi("click", f64::from(u8::from(clicked))));
+            }
+            tick(&service, &clock);
+        }
+        let causes = rollouts.iter().filter_map(|rollout| rollout.status().unwrap().cause);
+        eliminated += causes.filter(|cause| *cause == Cause::Eliminated).count();
+    }
+    assert!(eliminated <= 1, "{eliminated} of 8 equal ones");
+}
