@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 
-/// Units or labels came in other shares than they should: until when what was counted since the exposure changed stands in
+/// Units or labels came in other shares than they should, or values outside of their bounds: until when what was counted since the exposure changed stands in
 /// the way, and how long it did. Then it is left out, and evidence begins again; each time that it is wrong again it takes
 /// twice as long.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -35,6 +35,13 @@ const NO_CONTROL_ANY_MORE: &str = "none of live's users is left to compare its u
 const KEYS_UNWATCHED: &str = "requests with a key are not watched while a candidate answers some of them: it is compared with live by \
                               users, each of whom counts once";
 
+fn outside_told(outcomes: u64) -> String {
+    format!(
+        "{outcomes} outcomes lay outside of the bounds that the business figure was declared with: what is left without them \
+         shows nothing, so declare bounds that hold"
+    )
+}
+
 const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 impl Attempt {
@@ -45,6 +52,8 @@ impl Attempt {
             Some(UNITS_MISMATCH.into())
         } else if self.tests().any(uncovered) {
             Some(LABELS_MISMATCH.into())
+        } else if let Some(outside) = self.tests().find_map(|test| self.outside_of_bounds(test)) {
+            Some(outside_told(outside))
         } else {
             // What both suffer together makes them alike: a candidate that is too bad in the quiet would be shown not to be.
             self.tests().find_map(|test| self.live_got_worse(test))
@@ -105,12 +114,14 @@ impl Attempt {
         })
     }
 
-    /// Values of a business figure outside of its bounds since the exposure last changed, of either arm.
-    fn outside_of_bounds(&self, place: usize) -> u64 {
+    /// Values of a rule's business figure outside of its bounds since the exposure last changed, of either arm, where there are any.
+    fn outside_of_bounds(&self, test: &GuardTest) -> Option<u64> {
+        let (Tested::Kpi(place) | Tested::KpiSuccesses(place)) = test.design.tested else { return None };
         let fresh = self.ledger.fresh();
         let of = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.outside);
         let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
-        arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
+        let outside = arms.iter().map(|arms| of(&arms.candidate).saturating_add(of(&arms.live))).sum();
+        Some(outside).filter(|outside: &u64| *outside > 0)
     }
 
     /// Returns what keeps the candidate from being promoted by a rule, whatever its evidence.
@@ -162,15 +173,8 @@ impl Attempt {
                 ));
             }
         }
-        let outside = match design.tested {
-            Tested::Kpi(place) | Tested::KpiSuccesses(place) => self.outside_of_bounds(place),
-            _ => 0,
-        };
-        if outside > 0 {
-            obstacles.push(format!(
-                "{outside} outcomes lay outside of the bounds that the business figure was declared with: what is left \
-                 without them shows nothing, so declare bounds that hold"
-            ));
+        if let Some(outside) = self.outside_of_bounds(test) {
+            obstacles.push(format!("{}{until}", outside_told(outside)));
         }
         if design.needs_labels() && truth == TruthKind::Censored(None) {
             obstacles.push(String::from(

@@ -60,7 +60,7 @@
 //! | units have nothing to do with each other beyond what they share with the other version's | the host: give whoever comes again a key; versions that share a cache, a budget or a queue are not independent, and are compared by [periods of time](#where-users-are-not-independent) |
 //! | units come in the shares in which traffic was split, and labels for equal shares of both versions' answers | tested all the time; where it does not hold, labels and promotions wait, with the reason |
 //! | labels that never come are missing at random within a version | nobody can: declare what is hidden by what was answered ([`Truth::Censored`](crate::Truth::Censored)) |
-//! | a business figure lies between its bounds | counted; one value outside, and it can promote nothing |
+//! | a business figure lies between its bounds | counted; one value outside, and it can promote nothing until evidence has begun again, which takes twice as long each time |
 //! | a figure without bounds has enough events in each arm | 200 of each; before that it decides nothing |
 //! | a latency limit relative to live is known | nothing is counted and no step is made before live's quantile is |
 //! | live is what it was | where it fails or is slow twice as often as before, steps wait: the candidate may be the cause |

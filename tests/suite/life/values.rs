@@ -180,3 +180,19 @@ fn an_absolute_limit_on_a_score_that_live_breaks_too_takes_nobody_back() {
     let fates = each_seed(2, |seed| business(seed, 60, kpi(), (rule(), canary(0.5)), alone));
     assert_eq!(fates.count(Verdict::TakenBack), 2, "{fates}");
 }
+
+/// Bug: one value outside of its bounds kept a candidate from being promoted for ever, and no event said so. Cause: it stood in the way of
+/// what came since the exposure changed, which nothing began again. Fix: it is told, is left out after its time, and evidence begins again.
+#[test]
+fn one_value_out_of_bounds_is_told_and_stands_in_the_way_for_its_time() {
+    let worth = |ask: &Ask, _: bool| if ask.number == 150 { 9.0 } else { 1.0 + 4.0 * ask.chance(1) };
+    let kpi = || Kpi::bounded("rating", 1.0, 5.0).unwrap();
+    let rule = || guard::kpi("rating").at_most_below_live(1.0);
+    let fates = each_seed(2, |seed| business(seed, 150, kpi(), (rule(), canary(0.5)), worth));
+    assert_eq!(fates.count(Verdict::Promoted), 2, "{fates}");
+    for fate in &fates.0 {
+        let told = fate.events.iter().filter(|event| event.contains("lay outside of the bounds"));
+        assert_eq!(told.count(), 1, "{fates}");
+        assert!(fate.requests > 6_000, "it waits for a minute: {fates}");
+    }
+}
