@@ -343,6 +343,7 @@ impl Control {
             wait_told: saved.wait_told,
             held: saved.held,
             shadow_before: ShadowCounts::default(),
+            copies_before: (ledger.era(), ShadowCounts::default()),
             ledger: Arc::new(ledger),
             probes: Vec::new(),
             keys: seen_keys.0.map(|keys| restored_keys(keys, 0)),

@@ -77,6 +77,8 @@ pub(crate) struct Attempt {
     /// The state that it goes back to when it is resumed.
     pub(crate) held: Option<Held>,
     pub(crate) shadow_before: ShadowCounts,
+    /// The copies until the exposure last changed, with the stretch that began then.
+    pub(crate) copies_before: (u32, ShadowCounts),
     pub(crate) ledger: Arc<Ledger>,
     /// Latencies that its guards look for.
     pub(crate) probes: Vec<Probe>,

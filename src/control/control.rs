@@ -119,6 +119,8 @@ pub(crate) struct Control {
     pub(crate) hours: Hours,
     /// When figures and evidence were last brought together.
     pub(crate) collected_at: Timestamp,
+    /// The copies as they were when they were last looked at.
+    pub(crate) copies: ShadowCounts,
     pub(crate) tries: Tries,
     /// Candidates whose trials overlap, in one chain, with those that run now or ran last.
     pub(crate) overlapping: u32,
@@ -203,6 +205,7 @@ impl Control {
             #[cfg(feature = "forecast")]
             hours: Hours::default(),
             collected_at: now,
+            copies: ShadowCounts::default(),
             tries: Tries::default(),
             overlapping: 0,
             allocating: None,
@@ -397,6 +400,7 @@ impl Control {
             wait_told: None,
             held: None,
             shadow_before: shadow,
+            copies_before: (0, shadow),
             ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),
             probes: Vec::new(),
             keys: None,

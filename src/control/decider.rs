@@ -414,6 +414,7 @@ impl Decider {
         let before = self.saved(Timestamp::default());
         let snapshots = self.change(now, |control, desk| {
             control.collected_at = now;
+            control.see_copies(shadow);
             control.refit(desk);
             for attempt in &mut control.attempts {
                 // What was found a moment ago stands only while the candidate is on trial.

@@ -124,11 +124,11 @@ impl Attempt {
         Some(outside).filter(|outside: &u64| *outside > 0)
     }
 
-    /// Returns what keeps the candidate from being promoted by a rule, whatever its evidence.
+    /// Returns what keeps the candidate from being promoted by a rule, whatever its evidence. `copies` are those since the exposure changed.
     pub(crate) fn obstacles(
         &self,
         test: &GuardTest,
-        shadow: &ShadowCounts,
+        copies: &ShadowCounts,
         truth: TruthKind,
         before: Share,
     ) -> Vec<String> {
@@ -182,11 +182,12 @@ impl Attempt {
             ));
         }
         if let (true, Some(dropped), Some(margin)) =
-            (design.rests_on_pairs(), shadow.drop_rate(), design.absolute_margin())
+            (design.rests_on_pairs(), copies.drop_rate(), design.absolute_margin())
             && dropped > margin / 10.0
         {
             obstacles.push(format!(
-                "{:.2} % of the copies were dropped, more than a tenth of the margin: give the shadow more room",
+                "{:.2} % of the copies were dropped since the exposure changed, more than a tenth of the margin: give the shadow \
+                 more room",
                 dropped * 100.0
             ));
         }

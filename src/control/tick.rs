@@ -522,17 +522,30 @@ impl Control {
         self.attempts
             .iter()
             .filter(|attempt| attempt.state.phase != Phase::Staged || attempt.plan.is_some())
-            .filter_map(|attempt| self.snapshot(attempt, since(shadow, attempt.shadow_before), truth, now))
+            .filter_map(|attempt| self.snapshot(attempt, shadow, truth, now))
             .collect()
+    }
+
+    /// Takes note of the copies so far. Of a candidate whose exposure has changed those until then are the ones of the last look, so that none
+    /// that was dropped since is left out.
+    pub(crate) fn see_copies(&mut self, copies: ShadowCounts) {
+        let before = std::mem::replace(&mut self.copies, copies);
+        for attempt in &mut self.attempts {
+            let era = attempt.ledger.era();
+            if attempt.copies_before.0 != era {
+                attempt.copies_before = (era, before);
+            }
+        }
     }
 
     fn snapshot(
         &self,
         attempt: &Attempt,
-        shadow: ShadowCounts,
+        copies: ShadowCounts,
         truth: TruthKind,
         now: Timestamp,
     ) -> Option<Snapshot> {
+        let fresh = since(copies, attempt.copies_before.1);
         let watched = attempt.state.phase == Phase::Baking;
         let error_budget = attempt.error_budget.unwrap_or_else(|| self.error_budget_of(attempt, 0));
         let before = match (&attempt.plan, attempt.state.step) {
@@ -541,7 +554,7 @@ impl Control {
             _ => Share::ALL,
         };
         let obstacles = |guarded: &Guarded| match &guarded.test {
-            Some(test) => attempt.obstacles(test, &shadow, truth, before),
+            Some(test) => attempt.obstacles(test, &fresh, truth, before),
             None => Vec::new(),
         };
         let (requests, labels) = self.progress(attempt.number);
@@ -570,7 +583,7 @@ impl Control {
             candidate: self.view_for(attempt, attempt.candidate, now)?,
             live: self.view_for(attempt, attempt.control, now)?,
             divergence: attempt.divergence.figures(),
-            shadow,
+            shadow: since(copies, attempt.shadow_before),
             in_flight: attempt.in_flight_at(self.settings.stopwatch.reading()),
             due: attempt.course.is_due(),
             drift: None,
@@ -716,9 +729,10 @@ const DECISIONS_MAX: usize = 256;
 
 fn since(now: ShadowCounts, before: ShadowCounts) -> ShadowCounts {
     ShadowCounts {
-        ran: now.ran - before.ran,
-        dropped: now.dropped - before.dropped,
-        skipped: now.skipped - before.skipped,
+        // In a fleet they are those of the candidates that are left.
+        ran: now.ran.saturating_sub(before.ran),
+        dropped: now.dropped.saturating_sub(before.dropped),
+        skipped: now.skipped.saturating_sub(before.skipped),
         ..now
     }
 }

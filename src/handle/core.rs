@@ -145,6 +145,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.live_lately.begin_tick();
             control.before_lately.begin_tick();
             control.collect(&self.serving.joins, now);
+            control.see_copies(self.serving.shadow_counts());
             control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);
             if self.is_in_fleet() {
@@ -175,6 +176,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.renew(now);
             control.ready_before(self.desk(now));
             control.tell_of_loads(now);
+            control.see_copies(self.serving.shadow_counts());
             control.retired.take_unborrowed()
         });
         if !raising.is_empty() || !divided.is_empty() {

@@ -135,6 +135,34 @@ fn a_shadow_that_drops_copies_promotes_nobody() {
     assert!(evidence.note.as_ref().unwrap().contains("of the copies were dropped"), "{evidence}");
 }
 
+/// Bug: copies that were dropped once stood in the way of a candidate for days. Cause: they were counted since it was staged, while what is
+/// shown for a promotion is of what came since the exposure changed. Fix: so are they.
+#[test]
+fn what_was_dropped_before_the_exposure_changed_is_forgotten() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .shadowing(Shadowing::new().queue_entries(50).queue_bytes(usize::MAX))
+        .build()
+        .unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.05));
+    rollout.shadow(1.0).unwrap();
+    ask(&service, 1_000);
+    service.run_shadow(usize::MAX);
+    tick(&service, &clock);
+    assert!(service.status().shadow.dropped > 900);
+    rollout.run(plan([switchback::Step::shadow(1.0).unwrap().min_predictions(1)])).unwrap();
+    for _ in 0..100 {
+        for answer in ask(&service, 30) {
+            service.feedback(answer.id(), Outcome::class(1));
+        }
+        service.run_shadow(usize::MAX);
+        tick(&service, &clock);
+    }
+    assert_eq!(service.live(), "v2", "{:?}", rollout.status().unwrap().evidence);
+}
+
 /// Invariant 11: and a limit in bytes, as the host measures them.
 #[test]
 fn the_queue_holds_no_more_bytes_than_it_may() {
