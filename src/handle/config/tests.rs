@@ -147,6 +147,12 @@ fn refused() -> Vec<(&'static str, Json, &'static str)> {
             with("labels", json!({ "silence": "2h" })),
             "labels: `silence` says from when on and `means` what",
         ),
+        // What is settled after the labels of its time were taken is no evidence.
+        (
+            "",
+            with("labels", json!({ "complete_after": "1h", "silence": "1d", "means": 0 })),
+            "labels.silence: 86400 s is refused, it must be at most the 3600 s after which labels are complete",
+        ),
         (
             "",
             with("labels", json!({ "at_random": true, "complete_after": "1d" })),

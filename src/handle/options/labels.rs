@@ -78,7 +78,8 @@ impl Labels {
     /// Sets what silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks,
     /// where nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept
     /// at a time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and
-    /// the rest does not. Outcomes are waited for at least twice as long.
+    /// the rest does not. Outcomes are waited for at least twice as long. Where it is said when labels are
+    /// [complete](Self::complete_after), silence is settled by then: a longer `horizon` is refused.
     pub fn assumed_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
         self.assumed = Some((horizon, outcome));
         self
@@ -147,6 +148,12 @@ impl Labels {
         if let Some((after, _)) = &self.assumed {
             let allowed = "longer than 0 s";
             ArgumentError::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
+            // What is settled after the labels of its time were taken would be evidence of nothing: spoken outcomes alone would be.
+            if let Some(Arrival::CompleteAfter(age)) = self.arrival {
+                let (after, age) = (after.as_secs_f64(), age.as_secs_f64());
+                let allowed = format!("at most the {age} s after which labels are complete");
+                ArgumentError::unless(after <= age, "labels.assumed_after", format!("{after} s"), allowed)?;
+            }
         }
         ArgumentError::unless(
             self.memory_bytes >= MEMORY_MIN,

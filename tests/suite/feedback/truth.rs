@@ -411,3 +411,20 @@ fn bounds_further_apart_than_a_number_can_say_are_refused() {
     }
     assert!(Kpi::bounded("revenue", 0.0, f64::MAX).is_ok());
 }
+
+/// Bug: a candidate that says yes to everything passed a guard of accuracy, where labels were complete after an hour and silence meant no
+/// after a day. Cause: what silence means was settled when the labels of its time had been taken, so spoken ones alone were evidence, and of
+/// these all are yes. Fix: it is refused.
+#[test]
+fn silence_that_is_settled_after_labels_are_complete_is_refused() {
+    let build = |silence: u64| {
+        let labels =
+            Labels::complete_after(seconds(3_600)).assumed_after(seconds(silence), Outcome::class(0));
+        builder(&clock()).labels(labels).live("v1", misses("one", 0.0)).build()
+    };
+    assert!(build(3_600).is_ok());
+    let refused = build(86_400).unwrap_err().to_string();
+    let told =
+        "labels.assumed_after is 86400 s: it must be at most the 3600 s after which labels are complete";
+    assert_eq!(refused, told);
+}
