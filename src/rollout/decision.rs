@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::budget::{ErrorBudget, ErrorBudgetError, ErrorBudgetStatus, Thresholds};
-use super::guard::answering::Answering;
+use super::guard::answering::{Answering, known_of_answered, kpi_of};
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::evaluate::Tests;
 use super::guard::evidence::Evidence;
-use super::guard::history::History;
+use super::guard::history::{History, Stretch};
 use super::guard::rule::{Figure, Rule};
 use super::guard::sentence::Names;
 use super::guard::test::Test;
@@ -21,6 +21,7 @@ use crate::base::share::Share;
 use crate::model::identity::Identity;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::sequential::EValue;
+use crate::stats::sequential::in_arms::InArms;
 use crate::task::kpi::Kpi;
 use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
@@ -239,6 +240,9 @@ pub struct Recording {
     /// The latencies that were looked for, by the rules that asked for them.
     latencies: Vec<Rule>,
     histories: Vec<(Tested, History)>,
+    /// Which answers have their truth, where arms are compared; of each business figure, which have a value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    coverage: Vec<(Option<usize>, Stretch<InArms>)>,
 }
 
 /// The verdicts that guards would have given on a rollout, block by block.
@@ -301,7 +305,10 @@ impl Recording {
         let slow = (0..latencies.len()).map(Tested::Slow);
         let counted = Tested::of(setting.kind, setting.kpis.len()).into_iter().chain(slow);
         let histories = counted.map(|tested| (tested, History::of(tested, ledger))).collect();
-        Self::counted((candidate, live), setting, latencies, histories)
+        let figures = std::iter::once(None).chain((0..setting.kpis.len()).map(Some));
+        let covered = |kpi| Stretch::of(ledger, |counts| known_of_answered(kpi, counts));
+        let coverage = figures.map(|kpi| (kpi, covered(kpi))).collect();
+        Self::counted((candidate, live), setting, latencies, histories, coverage)
     }
 
     fn counted(
@@ -309,6 +316,7 @@ impl Recording {
         setting: &Setting<'_>,
         latencies: Vec<Rule>,
         histories: Vec<(Tested, History)>,
+        coverage: Vec<(Option<usize>, Stretch<InArms>)>,
     ) -> Self {
         Self {
             candidate,
@@ -321,6 +329,7 @@ impl Recording {
             compares: setting.compares,
             latencies,
             histories,
+            coverage,
         }
     }
 
@@ -337,12 +346,28 @@ impl Recording {
                 histories.push((decision.design.tested, decision.history.clone()));
             }
         }
+        // What stood beside a figure of quality.
+        let mut coverage: Vec<(Option<usize>, Stretch<InArms>)> = Vec::new();
+        for decision in together {
+            let Answering { coverage: covered, failures } = &decision.answering;
+            if let Some((_, failures)) = failures
+                && histories.iter().all(|(tested, _)| *tested != Tested::Failures)
+            {
+                histories.push((Tested::Failures, History::Events(failures.clone())));
+            }
+            let kpi = kpi_of(&decision.design);
+            if let Some(covered) = covered
+                && coverage.iter().all(|(of, _)| *of != kpi)
+            {
+                coverage.push((kpi, covered.clone()));
+            }
+        }
         // Which of the latencies a history is of depends on how many there are.
         for decision in together.iter().filter(whole).filter(latency) {
             histories.push((Tested::Slow(latencies.len()), decision.history.clone()));
             latencies.push(decision.rule.clone());
         }
-        Self::counted((one.candidate, one.live), setting, latencies, histories)
+        Self::counted((one.candidate, one.live), setting, latencies, histories, coverage)
     }
 
     /// The candidate.
@@ -355,7 +380,10 @@ impl Recording {
         self.live
     }
 
-    /// Judges what happened by other guards, within this error budget.
+    /// Judges what happened by other guards, within this error budget, as they would have been judged together: where none of them judges
+    /// failures, each guard of quality holds the candidate to those too, and labels that came in other shares for one arm than for
+    /// the other are not listened to. What else kept a candidate waiting, such as traffic that came in other shares than it was split in, is
+    /// no part of it. Of a rollout that is over these are known as far as its own guards looked at them.
     ///
     /// # Errors
     ///
@@ -379,7 +407,7 @@ impl Recording {
             ErrorBudgetStatus::divide(budget, 0, 1, u32::try_from(rules.len()).unwrap_or(u32::MAX), false);
         let thresholds = divided.thresholds(false);
         let names = Names { candidate: self.candidate, live: self.live };
-        let mut by_rule: Vec<Vec<(u64, Evidence)>> = Vec::new();
+        let mut designs = Vec::new();
         for rule in rules {
             let refused = |reason: String| BacktestError::Guard { guard: rule.to_string(), reason };
             let place = self
@@ -391,18 +419,22 @@ impl Recording {
                 return Err(refused("this latency was not looked for in the rollout".into()));
             }
             let history = self
-                .histories
-                .iter()
-                .find(|(tested, _)| *tested == design.tested)
-                .map(|(_, history)| history);
-            let history =
-                history.ok_or_else(|| refused("nothing of the kind was counted in the rollout".into()))?;
+                .history(design.tested)
+                .ok_or_else(|| refused("nothing of the kind was counted in the rollout".into()))?;
+            designs.push((rule, design, history));
+        }
+        // Where a guard judges failures, no other need.
+        let failures_judged = designs.iter().any(|(_, design, _)| design.tested == Tested::Failures);
+        let mut by_rule: Vec<Vec<(u64, Evidence)>> = Vec::new();
+        for (rule, design, history) in designs {
+            let answering = self.answering(&design, failures_judged).prefixes();
+            let nothing = Answering::default();
             let tests = Tests::default();
             let mut peak = EValue::ZERO;
             let prefixes = history.prefixes();
-            let judged = prefixes.iter().map(|history| {
+            let judged = prefixes.iter().enumerate().map(|(place, history)| {
                 let (obstacles, phase) = (&[], Phase::Canary);
-                let answering = &Answering::default();
+                let answering = answering.get(place).unwrap_or(&nothing);
                 let test = Test {
                     design: &design,
                     history,
@@ -432,6 +464,23 @@ impl Recording {
             }
         };
         Ok(Backtest { steps: (0..steps).map(step).collect() })
+    }
+}
+
+impl Recording {
+    fn history(&self, tested: Tested) -> Option<&History> {
+        self.histories.iter().find(|(of, _)| *of == tested).map(|(_, history)| history)
+    }
+
+    /// What stands beside the history of a figure of quality, as far as it was recorded.
+    fn answering(&self, design: &Design, failures_judged: bool) -> Answering {
+        let failures = || match self.history(Tested::Failures) {
+            Some(History::Events(failures)) => Some(failures.clone()),
+            _ => None,
+        };
+        let kpi = kpi_of(design);
+        let coverage = || self.coverage.iter().find(|(of, _)| *of == kpi).map(|(_, known)| known.clone());
+        Answering::recorded(design, failures_judged, failures, coverage)
     }
 }
 

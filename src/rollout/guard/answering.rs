@@ -38,7 +38,7 @@ pub(crate) fn labels_differ(known: &InArms) -> bool {
 
 /// Whether truths come for other shares since the exposure changed, of a figure for which that matters.
 pub(crate) fn labels_differ_lately(design: &Design, ledger: &Ledger) -> bool {
-    labels_matter(design) && labels_differ(&known_of_answered(design.tested, ledger.fresh()))
+    labels_matter(design) && labels_differ(&known_of_answered(kpi_of(design), ledger.fresh()))
 }
 
 /// Whether it matters to a figure for which answers truths come: where arms are compared by labels.
@@ -47,15 +47,21 @@ fn labels_matter(design: &Design) -> bool {
     arms && design.needs_labels() && design.tested != Tested::WrongWithHidden
 }
 
-/// Units that were answered, and as events those of them whose truth is known.
-fn known_of_answered(tested: Tested, counts: &Counts) -> InArms {
+/// The business figure that a test is of, where it is of one.
+pub(crate) fn kpi_of(design: &Design) -> Option<usize> {
+    match design.tested {
+        Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => Some(place),
+        _ => None,
+    }
+}
+
+/// Units that were answered, and as events those of them whose truth is known, or whose value of a business figure.
+pub(crate) fn known_of_answered(kpi: Option<usize>, counts: &Counts) -> InArms {
     let known = |arm: &ArmCounts| {
         let units = arm.units.answered();
-        let known = match tested {
-            Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
-                arm.labels.kpis.get(place).map_or(0, KpiCounts::known)
-            }
-            _ => arm.labels.known,
+        let known = match kpi {
+            Some(place) => arm.labels.kpis.get(place).map_or(0, KpiCounts::known),
+            None => arm.labels.known,
         };
         // Of an answer that came too late there may be a truth, though it counts as none.
         Events { events: known.min(units), units }
@@ -66,18 +72,40 @@ fn known_of_answered(tested: Tested, counts: &Counts) -> InArms {
 impl Answering {
     /// Returns what stands beside a figure. `judged` says that another guard of the rollout judges failures.
     pub(crate) fn of(design: &Design, ledger: &Ledger, judged: bool) -> Self {
+        let failures = || Some(Stretch::of(ledger, |counts| History::events(Tested::Failures, counts)));
+        let coverage = || Some(Stretch::of(ledger, |counts| known_of_answered(kpi_of(design), counts)));
+        Self::recorded(design, judged, failures, coverage)
+    }
+
+    /// The same of a history of failures and of which answers have their truth, as far as there are any.
+    pub(crate) fn recorded(
+        design: &Design,
+        judged: bool,
+        failures: impl FnOnce() -> Option<Stretch<Series<PairedEvents, Events>>>,
+        coverage: impl FnOnce() -> Option<Stretch<InArms>>,
+    ) -> Self {
         let compares = matches!(design.tested, Tested::Differences | Tested::Comparisons);
         if !(design.needs_labels() || compares) {
             return Self::default();
         }
-        let coverage = labels_matter(design)
-            .then(|| Stretch::of(ledger, |counts| known_of_answered(design.tested, counts)));
-        let failures = (!judged).then(|| {
-            let design = design.of_failures();
-            let read = |counts: &Counts| History::events(Tested::Failures, counts);
-            (design, Stretch::of(ledger, read))
-        });
+        let coverage = labels_matter(design).then(coverage).flatten();
+        let failures = (!judged).then(failures).flatten().map(|failures| (design.of_failures(), failures));
         Self { coverage, failures }
+    }
+
+    /// The same as it stood when each block of time was the newest.
+    pub(crate) fn prefixes(&self) -> Vec<Self> {
+        let coverages = self.coverage.iter().flat_map(Stretch::prefixes);
+        let failures = self
+            .failures
+            .iter()
+            .flat_map(|(design, failures)| failures.prefixes().map(|failures| (design.clone(), failures)));
+        let (mut coverages, mut failures) = (coverages.map(Some), failures.map(Some));
+        let next = || {
+            let (coverage, failures) = (coverages.next().flatten(), failures.next().flatten());
+            (coverage.is_some() || failures.is_some()).then_some(Self { coverage, failures })
+        };
+        std::iter::from_fn(next).collect()
     }
 
     /// Whether truths come alike since the exposure changed.

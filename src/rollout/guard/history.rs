@@ -162,22 +162,13 @@ impl History {
 
     /// The last block that was begun before each block was full: the history as it stood then, from the first block on.
     pub(crate) fn prefixes(&self) -> Vec<History> {
-        fn cut<C: Additive>(stretch: &Stretch<C>) -> Vec<Stretch<C>> {
-            let all = stretch.blocks.blocks();
-            (1..=all.len())
-                .map(|to| Stretch {
-                    blocks: stretch.blocks.first(to),
-                    fresh: stretch.blocks.first(to).total(),
-                })
-                .collect()
-        }
         match self {
-            Self::Events(stretch) => cut(stretch).into_iter().map(Self::Events).collect(),
-            Self::Scores(stretch) => cut(stretch).into_iter().map(Self::Scores).collect(),
-            Self::Values(stretch) => cut(stretch).into_iter().map(Self::Values).collect(),
-            Self::Ratios(stretch) => cut(stretch).into_iter().map(Self::Ratios).collect(),
-            Self::Hidden(stretch) => cut(stretch).into_iter().map(Self::Hidden).collect(),
-            Self::BySegment { all, .. } => cut(all).into_iter().map(Self::Events).collect(),
+            Self::Events(stretch) => stretch.prefixes().map(Self::Events).collect(),
+            Self::Scores(stretch) => stretch.prefixes().map(Self::Scores).collect(),
+            Self::Values(stretch) => stretch.prefixes().map(Self::Values).collect(),
+            Self::Ratios(stretch) => stretch.prefixes().map(Self::Ratios).collect(),
+            Self::Hidden(stretch) => stretch.prefixes().map(Self::Hidden).collect(),
+            Self::BySegment { all, .. } => all.prefixes().map(Self::Events).collect(),
         }
     }
 }
@@ -195,6 +186,14 @@ fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents,
 impl<C: Additive> Stretch<C> {
     pub(crate) fn of(ledger: &Ledger, read: impl Fn(&Counts) -> C) -> Self {
         Self { blocks: ledger.blocks().map(&read), fresh: read(ledger.fresh()) }
+    }
+
+    /// The same as it stood when each block was the newest.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = Self> + '_ {
+        (1..=self.blocks.blocks().len()).map(|to| {
+            let blocks = self.blocks.first(to);
+            Self { fresh: blocks.total(), blocks }
+        })
     }
 }
 

@@ -616,3 +616,69 @@ fn a_recording_is_judged_by_other_guards() {
     let reckless = recording.backtest(&[], ErrorBudget { harm: 1.0, promotion: 0.05 }).unwrap_err();
     assert_eq!(reckless.to_string(), "error budget: harm = 1 is not between 0 and 1");
 }
+
+/// Bug: a recording was judged more mildly than a rollout: a guard of quality passed a candidate that failed on a fifth of all requests.
+/// Cause: what stands beside such a guard where none judges failures, and whose truths came, was left out. Fix: both are recorded.
+#[test]
+fn a_recording_is_judged_as_the_rollout_would_have_been() {
+    let clock = clock();
+    let handle = builder(&clock).live("v1", below("one", 0.5)).limits(Limits::new().circuit_breaker(0));
+    let service = handle.build().unwrap();
+    let candidate = below("two", 0.5);
+    candidate.control().lie(|x| {
+        if (0.4..0.6).contains(x) {
+            f64::NAN
+        } else if *x < 0.5 {
+            0.9
+        } else {
+            0.1
+        }
+    });
+    let rollout = service.stage("v2", candidate).unwrap();
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(3);
+    for _ in 0..30 {
+        for _ in 0..100 {
+            let input = chance.next();
+            if let Ok(answer) = service.predict(&input) {
+                service.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+            }
+        }
+        tick(&service, &clock);
+    }
+    let recording: Recording =
+        serde_json::from_str(&serde_json::to_string(&rollout.recording().unwrap()).unwrap()).unwrap();
+    let backtest = |rules: &[Rule]| recording.backtest(rules, ErrorBudget::default()).unwrap();
+    let quality = guard::accuracy().at_most_below_live(0.05).unwrap();
+    assert!(backtest(std::slice::from_ref(&quality)).harm_at().is_some());
+    // Where another judges failures, it is that one's.
+    let both = backtest(&[quality, guard::error_rate().at_most_times_live(50.0).unwrap()]);
+    assert!(both.steps().iter().all(|step| step.evidence()[0].verdict != Verdict::Fail));
+}
+
+/// The same, where a truth comes for each of live's answers and for few of the candidate's.
+#[test]
+fn a_recording_listens_to_no_labels_that_came_for_one_arm_alone() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).build().unwrap();
+    let rollout = service.stage("v2", below("two", 0.5)).unwrap();
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(3);
+    for _ in 0..30 {
+        for _ in 0..100 {
+            let input = chance.next();
+            let answer = service.predict(&input).unwrap();
+            // Of the candidate's, what was wrong is told alone.
+            let told = answer.version() == "v1" || chance.next() < 0.2;
+            if told {
+                let lies = answer.version() == "v2" && chance.next() < 0.5;
+                service.feedback(answer.id(), Outcome::class(u16::from((input < 0.5) != lies)));
+            }
+        }
+        tick(&service, &clock);
+    }
+    let quality = guard::accuracy().at_most_below_live(0.05).unwrap();
+    let tried = rollout.recording().unwrap().backtest(&[quality], ErrorBudget::default()).unwrap();
+    let last = tried.steps().last().unwrap();
+    assert_eq!(last.evidence()[0].verdict, Verdict::Inconclusive, "{:?}", last.evidence());
+}
