@@ -25,17 +25,18 @@ pub(crate) struct Agreed<'a> {
     pub(crate) entered: OrderedMap<u32, u64>,
     /// The events that happened, and who did each.
     pub(crate) events: Vec<(Option<Arc<str>>, EventKind)>,
-    /// It is true here once this is done, and can be told.
-    pub(crate) tell: bool,
+    /// The agreed live answers here once this is done, and what happened can be told.
+    pub(crate) live_is_ready: bool,
 }
 
 impl Control {
-    /// Becomes what was agreed on. Figures go on; live stays where the agreed one is not loaded here.
+    /// Becomes what was agreed on. Figures go on; live stays where the agreed one is not loaded here, or sleeps.
     pub(crate) fn align(&mut self, agreed: Agreed<'_>, desk: Desk<'_>) {
-        let Agreed { saved, start, entered, events, tell } = agreed;
+        let Agreed { saved, start, entered, events, live_is_ready } = agreed;
         let now = desk.now;
         let before = Arc::clone(&self.live);
         if (before.id, before.identity) != (saved.live.version, saved.live.identity)
+            && live_is_ready
             && let Some(live) = start.loaded.get(&saved.live.version)
         {
             self.remember(live, now);
@@ -70,7 +71,7 @@ impl Control {
             seat.entered.retain(|attempt, _| known(attempt));
         }
         self.publish(desk, Vec::new());
-        for (actor, event) in events.into_iter().filter(|_| tell) {
+        for (actor, event) in events.into_iter().filter(|_| live_is_ready) {
             self.announcer.actor = actor;
             self.announcer.announce(now, self.epoch, event);
         }

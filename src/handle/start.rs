@@ -183,7 +183,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Wakes a version that has gone cold, before it gets any traffic; why it is not awake, where it is not.
-    fn awake(&self, version: &Arc<dyn AnyVersion>) -> Option<String> {
+    pub(crate) fn awake(&self, version: &Arc<dyn AnyVersion>) -> Option<String> {
         if !version.is_cold() {
             return None;
         }

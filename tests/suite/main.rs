@@ -46,6 +46,8 @@ mod testing;
 mod tracing;
 
 mod fleet {
+    #[cfg(feature = "fleet")]
+    mod agreed;
     #[cfg(feature = "fleet-bucket")]
     mod bucket;
     #[cfg(feature = "fleet")]

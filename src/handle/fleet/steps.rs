@@ -25,7 +25,7 @@ use crate::control::control::Control;
 use crate::control::decider::{Decider, Demand, Demanded, figures_of_live, is_agreed, withheld};
 use crate::control::desk::Desk;
 use crate::control::event::EventKind;
-use crate::control::saved::{SavedAttempt, SavedControl, SavedSetting, SavedVersion};
+use crate::control::saved::{SavedAttempt, SavedControl, SavedRetained, SavedSetting, SavedVersion};
 use crate::control::seat::Seat;
 use crate::fleet::format::counts::written;
 use crate::fleet::format::envelope::Kind;
@@ -108,6 +108,12 @@ pub(crate) fn open_agreed<I: ?Sized + 'static, O: Send + 'static>(
 ) -> Result<Arc<dyn AnyVersion>, String> {
     let (id, own) = (wanted.version, Arc::clone(core));
     as_agreed(wanted, core.prepare_aside(id, move || own.opened(id)).map_err(told)?)
+}
+
+/// A version that is to be had here, and the one that is loaded where it is that and sleeps.
+struct Wanted {
+    version: SavedVersion,
+    asleep: Option<Arc<dyn AnyVersion>>,
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -316,14 +322,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// What is due now, by whoever ticks.
     pub(crate) fn step_in_fleet(self: &Arc<Self>) {
         if let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.by_hand.load(Ordering::Relaxed)) {
-            self.step(fleet, |wanted| {
-                let _ = fleet.opened.0.send((wanted, (self.open_agreed)(self, wanted)));
-            });
+            self.step(fleet, |wanted| self.have(fleet, &wanted));
         }
     }
 
+    /// Opens a version that is missing here, or wakes it, and hands it over.
+    fn have(self: &Arc<Self>, fleet: &Membership, Wanted { version, asleep }: &Wanted) {
+        let had = match asleep {
+            Some(asleep) => self.awake(asleep).map_or_else(|| Ok(Arc::clone(asleep)), Err),
+            None => (self.open_agreed)(self, *version),
+        };
+        let _ = fleet.opened.0.send((*version, had));
+    }
+
     /// What is due now.
-    fn step(&self, fleet: &Membership, open: impl FnMut(SavedVersion)) {
+    fn step(&self, fleet: &Membership, open: impl FnMut(Wanted)) {
         let agent = &mut *fleet.agent.lock();
         self.tell_counts(agent);
         self.press_what_is_due(fleet, agent);
@@ -508,13 +521,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Opens what is agreed on and not loaded here.
-    fn open_what_is_missing(
-        &self,
-        fleet: &Membership,
-        agent: &mut Agent,
-        mut open: impl FnMut(SavedVersion),
-    ) {
+    fn open_what_is_missing(&self, fleet: &Membership, agent: &mut Agent, mut open: impl FnMut(Wanted)) {
         let Some(wanted) = self.wanted(fleet, agent) else { return };
+        let live = agent.meant.as_ref().map(|meant| meant.here.live);
         agent.failed.retain(|(version, ..)| wanted.contains(version));
         // What nobody has agreed on any more, and nothing here uses, is let go of.
         let in_use = self.control.lock().loaded();
@@ -547,13 +556,23 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         for version in wanted {
             let known =
-                agent.versions.get(&version.version).is_some_and(|known| known.identity == version.identity);
+                agent.versions.get(&version.version).filter(|known| known.identity == version.identity);
+            let asleep = known.filter(|known| live == Some(version) && self.sleeps(known)).cloned();
+            let is_had = known.is_some() && asleep.is_none();
+            if is_had {
+                agent.failed.retain(|(failed, ..)| *failed != version);
+            }
             let failed = agent.failed.iter().any(|(failed, _, again)| *failed == version && now < *again);
-            if !known && !failed && !agent.opening.contains(&version) {
+            if !is_had && !failed && !agent.opening.contains(&version) {
                 agent.opening.push(version);
-                open(version);
+                open(Wanted { version, asleep });
             }
         }
+    }
+
+    /// Whether a version that is to be live has to be woken first: the one that answers needs no waking.
+    fn sleeps(&self, version: &Arc<dyn AnyVersion>) -> bool {
+        version.is_cold() && !Arc::ptr_eq(version, &self.control.lock().live)
     }
 
     /// A version of the source's, not loaded yet. The host's code.
@@ -616,7 +635,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             known.is_some_and(|known| known.identity == version.identity)
         };
         let unready = |attempt: &SavedAttempt| !has_settled || !is_known(attempt.version);
-        let live_is_known = is_known(meant.here.live);
+        let live = agent.versions.get(&meant.here.live.version);
+        let live_sleeps = live.is_some_and(|live| self.sleeps(live));
+        // One that has gone cold is woken before anybody waits for its answer.
+        let live_is_known = is_known(meant.here.live) && !live_sleeps;
         let unexposed: Vec<u32> = meant
             .here
             .attempts
@@ -658,6 +680,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             // It watches a live that is not here.
             effective.attempts.retain(|attempt| attempt.state.phase != Phase::Baking);
         }
+        if live_sleeps {
+            // It is retained until it answers, and nobody lets it go cold again.
+            let (version, since) = (effective.live, effective.live_since);
+            let kept = SavedRetained { version, since, taken_back: false, unavailable: None };
+            effective.retained.insert(0, kept);
+        }
         let names = named(&effective);
         let is_meant = |version: &Arc<dyn AnyVersion>| {
             let named = names.iter().find(|named| named.version == version.id);
@@ -679,7 +707,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             start,
             entered,
             events: told.iter().map(|told| (told.by.clone(), told.kind.clone())).collect(),
-            tell: live_is_known,
+            live_is_ready: live_is_known,
         };
         let stands = self.change(|control| {
             let stands = *fleet.demands.lock() == meant.demands;
@@ -865,14 +893,16 @@ where
     let Some(fleet) = &inner.fleet else { return };
     fleet.is_driven();
     loop {
-        let open = |wanted: SavedVersion| {
-            let (core, opened) = (Arc::clone(inner), fleet.opened.0.clone());
+        let open = |wanted: Wanted| {
+            let (core, version) = (Arc::clone(inner), wanted.version);
             let open = move || {
-                let _ = opened.send((wanted, (core.open_agreed)(&core, wanted)));
+                if let Some(fleet) = &core.fleet {
+                    core.have(fleet, &wanted);
+                }
             };
             let spawned = std::thread::Builder::new().name("switchback-open".into()).spawn(open);
             if let Err(error) = spawned {
-                let _ = fleet.opened.0.send((wanted, Err(error.to_string())));
+                let _ = fleet.opened.0.send((version, Err(error.to_string())));
             }
         };
         if !inner.rests(fleet) {

@@ -20,13 +20,13 @@ use switchback::{
 use super::line::{Line, Wire};
 use crate::common::Folder;
 
-type Handle = ModelHandle<f64, f64>;
+pub(super) type Handle = ModelHandle<f64, f64>;
 
 /// Keeps those who ask the version that hangs, until it is opened.
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 /// The share of inputs on which a version fails: those below it.
-fn version(name: &str) -> Box<dyn Model<f64, f64>> {
+pub(super) fn version(name: &str) -> Box<dyn Model<f64, f64>> {
     if name == "hangs" {
         return Box::new(closure("hangs@1", |_: &f64| {
             let open = GATE.1.wait_while(GATE.0.lock().unwrap(), |open| !*open).unwrap();
@@ -45,12 +45,12 @@ fn version(name: &str) -> Box<dyn Model<f64, f64>> {
     Box::new(model)
 }
 
-struct World {
-    clock: Clock,
-    store: Arc<InMemory>,
-    members: Vec<Handle>,
+pub(super) struct World {
+    pub(super) clock: Clock,
+    pub(super) store: Arc<InMemory>,
+    pub(super) members: Vec<Handle>,
     /// What each member asks the store by.
-    wires: Vec<Arc<Wire>>,
+    pub(super) wires: Vec<Arc<Wire>>,
     chance: u64,
     /// How many processes there were, each of which draws from its own seed.
     begun: AtomicU64,
@@ -59,7 +59,7 @@ struct World {
 const STEP: Duration = Duration::from_millis(500);
 
 impl World {
-    fn new(members: usize) -> Self {
+    pub(super) fn new(members: usize) -> Self {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
         let store = Arc::new(InMemory::new(clock.clone()));
         let mut world = Self {
@@ -74,7 +74,7 @@ impl World {
         world
     }
 
-    fn builder(&self, line: Line) -> Builder<f64, f64> {
+    pub(super) fn builder(&self, line: Line) -> Builder<f64, f64> {
         let seed = self.begun.fetch_add(1, Ordering::Relaxed);
         let fleet = Fleet::on(line).timing(FleetTiming::new().settle(Duration::from_secs(5)));
         let live = |x: &f64| if *x < 0.01 { Err(ModelError::engine("out of reach")) } else { Ok(0.25) };
@@ -90,23 +90,23 @@ impl World {
     }
 
     /// A line to the store of which nobody is a member yet.
-    fn line(&self) -> Line {
+    pub(super) fn line(&self) -> Line {
         Line::new(&self.store).0
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         self.join_as(|builder| builder);
     }
 
     /// One more process, built otherwise.
-    fn join_as(&mut self, change: impl FnOnce(Builder<f64, f64>) -> Builder<f64, f64>) {
+    pub(super) fn join_as(&mut self, change: impl FnOnce(Builder<f64, f64>) -> Builder<f64, f64>) {
         let (line, wire) = Line::new(&self.store);
         self.members.push(change(self.builder(line)).build().unwrap());
         self.wires.push(wire);
     }
 
     /// Cuts all off, or ends that.
-    fn cut(&self, is_cut: bool) {
+    pub(super) fn cut(&self, is_cut: bool) {
         self.wires.iter().for_each(|wire| wire.cut(is_cut));
     }
 
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Half a second, in which each member is asked so often.
-    fn step(&mut self, requests: usize) {
+    pub(super) fn step(&mut self, requests: usize) {
         for place in 0..self.members.len() {
             for _ in 0..requests {
                 let input = self.draw();
@@ -129,12 +129,12 @@ impl World {
         self.clock.advance(STEP);
     }
 
-    fn steps(&mut self, seconds: u64, requests: usize) {
+    pub(super) fn steps(&mut self, seconds: u64, requests: usize) {
         (0..2 * seconds).for_each(|_| self.step(requests));
     }
 
     /// What each member says, for whoever reads why a test fails.
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         let events = |member: &Handle| {
             member
                 .events()
@@ -163,21 +163,21 @@ impl World {
         each.collect::<Vec<_>>().join("\n")
     }
 
-    fn lives(&self) -> Vec<String> {
+    pub(super) fn lives(&self) -> Vec<String> {
         self.members.iter().map(|member| member.live().to_string()).collect()
     }
 
-    fn weights(&self, version: &str) -> Vec<f64> {
+    pub(super) fn weights(&self, version: &str) -> Vec<f64> {
         let weight = |member: &Handle| Some(member.rollout(version)?.status()?.weight.fraction());
         self.members.iter().map(|member| weight(member).unwrap_or(0.0)).collect()
     }
 
-    fn phases(&self, version: &str) -> Vec<Option<Phase>> {
+    pub(super) fn phases(&self, version: &str) -> Vec<Option<Phase>> {
         self.members.iter().map(|member| member.rollout(version).map(|rollout| rollout.phase())).collect()
     }
 }
 
-fn staged(handle: &Handle, name: &'static str) -> Rollout<f64, f64> {
+pub(super) fn staged(handle: &Handle, name: &'static str) -> Rollout<f64, f64> {
     struct Named(Box<dyn Model<f64, f64>>);
     impl Model<f64, f64> for Named {
         fn identity(&self) -> Identity {
