@@ -25,6 +25,8 @@ pub(crate) struct Agreed<'a> {
     pub(crate) entered: OrderedMap<u32, u64>,
     /// The events that happened, and who did each.
     pub(crate) events: Vec<(Option<Arc<str>>, EventKind)>,
+    /// Something is on trial, whether or not it is exposed here.
+    pub(crate) is_trying: bool,
     /// The agreed live answers here once this is done, and what happened can be told.
     pub(crate) live_is_ready: bool,
 }
@@ -32,7 +34,7 @@ pub(crate) struct Agreed<'a> {
 impl Control {
     /// Becomes what was agreed on. Figures go on; live stays where the agreed one is not loaded here, or sleeps.
     pub(crate) fn align(&mut self, agreed: Agreed<'_>, desk: Desk<'_>) {
-        let Agreed { saved, start, entered, events, live_is_ready } = agreed;
+        let Agreed { saved, start, entered, events, is_trying, live_is_ready } = agreed;
         let now = desk.now;
         let before = Arc::clone(&self.live);
         if (before.id, before.identity) != (saved.live.version, saved.live.identity)
@@ -69,6 +71,7 @@ impl Control {
         if let Some(seat) = &mut self.seat {
             let known = |attempt: &u32| saved.attempts.iter().any(|saved| saved.number == *attempt);
             seat.entered.retain(|attempt, _| known(attempt));
+            (seat.is_trying, seat.stands_in) = (is_trying, !live_is_ready);
         }
         self.publish(desk, Vec::new());
         for (actor, event) in events.into_iter().filter(|_| live_is_ready) {

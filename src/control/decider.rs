@@ -13,6 +13,7 @@ use super::attempt::Attempt;
 use super::control::{Control, end_freeze};
 use super::desk::Desk;
 use super::event::{Cause, Event, EventKind};
+use super::moves::RollbackOutcome;
 use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl, SavedSetting};
 use super::settings::Settings;
 use super::tick::{Snapshot, Verdicts};
@@ -119,6 +120,25 @@ impl Control {
             .iter()
             .filter_map(|event| Some(Demand { by: event.actor.clone(), what: demanded(&event.kind)? }));
         demands.collect()
+    }
+
+    /// Does what all are to do that lowers exposure, as far as there is something to do here.
+    pub(crate) fn lower_as_all(&mut self, demand: &Demand, desk: Desk<'_>) {
+        match &demand.what {
+            Demanded::Lower { attempt, identity, cause } => {
+                if self.attempt(*attempt).is_some_and(|attempt| attempt.identity == *identity) {
+                    let _ = self.lower(*attempt, cause.clone(), desk);
+                }
+            }
+            Demanded::GoBack { from, to, cause } if self.live.id != *to => {
+                let back = self.go_back(*to, cause.clone(), desk);
+                if back == RollbackOutcome::Nothing && self.live.id == *from {
+                    // It is not to be had here: one that is answers until it can be had.
+                    let _ = self.revert_live(cause.clone(), desk);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

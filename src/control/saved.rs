@@ -257,6 +257,15 @@ impl SavedControl {
         self.moved(shift)
     }
 
+    /// Whether a rollback that names no version takes a candidate off: see [`Attempt::is_on_trial`].
+    #[cfg(feature = "fleet")]
+    pub(crate) fn is_trying(&self) -> bool {
+        let on_trial = |attempt: &SavedAttempt| {
+            matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) || attempt.held.is_some()
+        };
+        self.attempts.iter().any(on_trial)
+    }
+
     /// What no plan tries again, as it is shown.
     pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
         self.quarantine.iter().map(|(identity, entry)| Quarantined::of((identity, entry))).collect()

@@ -13,6 +13,10 @@ pub(crate) struct Seat {
     pub(crate) lease_until: Timestamp,
     /// The counts that were made and not told yet, by attempt and by the head under which requests were made.
     pub(crate) outbox: OrderedMap<(u32, u64), Counts>,
+    /// Something is on trial in the fleet, whatever of it is exposed here.
+    pub(crate) is_trying: bool,
+    /// Another version answers here than the one that is live in the fleet, which is not to be had here yet.
+    pub(super) stands_in: bool,
     /// Under which head each attempt came to where it is, and under which it was before.
     pub(super) entered: OrderedMap<u32, (u64, u64)>,
 }

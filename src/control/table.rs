@@ -336,10 +336,10 @@ impl Control {
         previous: Option<&Arm<dyn AnyVersion>>,
         joins: &Joins,
     ) -> Option<Before<dyn AnyVersion>> {
-        let version = self.before_live().filter(|version| !version.is_cold()).cloned();
+        let version = self.ready_to_go_back().cloned();
         self.ready_before = version.as_ref().map(|version| version.id);
         let version = version?;
-        let is_next = !self.attempts.iter().any(Attempt::is_on_trial);
+        let is_next = !self.is_trying_elsewhere() && !self.attempts.iter().any(Attempt::is_on_trial);
         let arm = match previous.filter(|arm| arm.version.id == version.id) {
             Some(arm) => arm.clone(),
             None => {
@@ -352,10 +352,28 @@ impl Control {
         Some(Before { arm, is_next })
     }
 
+    /// The version that live is taken back to before the control lock is had; nothing where it would have to be woken, or where the fleet has
+    /// another live than answers here, and goes back to another one.
+    fn ready_to_go_back(&self) -> Option<&Arc<dyn AnyVersion>> {
+        #[cfg(feature = "fleet")]
+        if self.seat.as_ref().is_some_and(|seat| seat.stands_in) {
+            return None;
+        }
+        self.before_live().filter(|version| !version.is_cold())
+    }
+
+    /// Whether a candidate is on trial in the fleet: it need not be exposed here.
+    fn is_trying_elsewhere(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return self.seat.as_ref().is_some_and(|seat| seat.is_trying);
+        #[cfg(not(feature = "fleet"))]
+        false
+    }
+
     /// Stores the table again where it has not the version ready that live would be taken back to now: that was let go of, has
     /// gone cold, or has been woken.
     pub(crate) fn ready_before(&mut self, desk: Desk<'_>) {
-        let ready = self.before_live().filter(|version| !version.is_cold()).map(|version| version.id);
+        let ready = self.ready_to_go_back().map(|version| version.id);
         if ready != self.ready_before {
             self.publish(desk, Vec::new());
         }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::core::Core;
 use crate::control::control::Control;
+use crate::control::desk::Desk;
+use crate::control::moves::RollbackOutcome;
 use crate::feedback::id::PredictionId;
 use crate::feedback::outcome::FeedbackOutcome;
 use crate::task::outcome::Outcome;
+use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -21,6 +24,19 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn bring_to_fleet(&self, _: &Arc<dyn AnyVersion>) {}
 
     pub(crate) fn step_in_fleet(self: &Arc<Self>) {}
+
+    pub(crate) fn lower_in_all(
+        &self,
+        control: &mut Control,
+        desk: Desk<'_>,
+        lower: impl FnOnce(&mut Control, Desk<'_>) -> RollbackOutcome,
+    ) -> RollbackOutcome {
+        lower(control, desk)
+    }
+
+    pub(crate) fn to_go_back_to(&self, control: &Control) -> Vec<VersionId> {
+        control.retained.iter().map(|kept| kept.version.id).collect()
+    }
 
     pub(crate) fn note_demands(&self, _: &Control, _: u64) {}
 

@@ -209,7 +209,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Takes off every exposed candidate, and those that wait since a crash. Live stays what it is.
     pub fn abort_candidates(&self, reason: impl Into<String>) -> RollbackOutcome {
         let cause = Cause::Operator { reason: bounded_text(reason) };
-        self.confirm(self.inner.serving.withhold(), |control, desk| control.abort_candidates(&cause, desk))
+        let inner = &*self.inner;
+        self.confirm(inner.serving.withhold(), |control, desk| {
+            inner.lower_in_all(control, desk, |control, desk| control.abort_candidates(&cause, desk))
+        })
     }
 
     /// Takes live back to the version that was live before it, also while candidates are exposed: they are taken off, since
@@ -229,10 +232,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if let Some(version) = &woken {
                 control.woken(version);
             }
-            match back {
+            inner.lower_in_all(control, desk, |control, desk| match back {
                 Back::BeforeLive => control.revert_live(cause, desk),
                 _ => control.lower_all(cause, desk),
-            }
+            })
         });
         inner.ring_for_upkeep();
         lowered
@@ -262,13 +265,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if let Some(version) = &woken {
                 control.woken(version);
             }
-            let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
-            match retained {
-                Some(id) => Ok(control.go_back(id, cause, desk)),
-                None => Err(RollbackError::NotRetained {
-                    version: version.into(),
-                    retained: control.retained.iter().map(|kept| kept.version.id).collect(),
-                }),
+            let retained = inner.to_go_back_to(control);
+            match retained.iter().find(|id| **id == *version) {
+                Some(id) => {
+                    Ok(inner.lower_in_all(control, desk, |control, desk| control.go_back(*id, cause, desk)))
+                }
+                None => Err(RollbackError::NotRetained { version: version.into(), retained }),
             }
         });
         inner.ring_for_upkeep();

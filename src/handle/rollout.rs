@@ -293,6 +293,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let setting = inner.setting();
         let added = self.configure(|control, desk| {
             let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
+            // Of what is agreed on: here it may not be exposed yet.
+            if inner.is_in_fleet() && attempt.state.phase != Phase::Staged {
+                return Err(String::from(
+                    "the guards of a rollout that runs in a fleet are agreed on: abort it, and stage it again with this one",
+                ));
+            }
             let mut is_new = false;
             match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
                 // One for each figure that was promised.
@@ -510,7 +516,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             if let Some(version) = &woken {
                 control.woken(version);
             }
-            control.lower(self.number, cause, desk)
+            inner.lower_in_all(control, desk, |control, desk| control.lower(self.number, cause, desk))
         });
         inner.ring_for_upkeep();
         lowered
@@ -542,6 +548,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             {
                 not_quarantined(control, attempt.identity)?;
             }
+            let held = control.attempt(self.number).and_then(|attempt| attempt.held);
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
             if resumed && held.is_some() {
                 control.expose_again(self.number, desk);
@@ -665,13 +672,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if !inner.is_in_fleet() {
             return None;
         }
-        let exposed = inner.control.lock().phase_of(self.number) != Phase::Staged;
         let reason = if !is_rule {
             "a guard of the host's own cannot be sent to the other processes of the fleet: use those of this crate"
         } else if looks {
             "windows of drift are each process's own, and their guards would spend the error in each: use an alert"
-        } else if exposed {
-            "the guards of a rollout that runs in a fleet are agreed on: abort it, and stage it again with this one"
         } else {
             return None;
         };

@@ -13,6 +13,7 @@ use super::counts::FleetCounts;
 use super::judging::{Bench, evidence};
 use super::mail::{Courier, Mail, MailCounts};
 use super::register::{Replaced, has_landed, next_head, replace};
+use super::standing::Standing;
 use super::status::{FleetEnds, FleetMember, FleetNotReady, FleetState, FleetStatus};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::{Clock, Shift, Timestamp};
@@ -64,6 +65,8 @@ pub(crate) struct Membership {
     /// What is to be agreed on, whatever else is. Added to under the control lock, by what has lowered exposure: whoever makes a head
     /// true has either seen it there or takes the demand into account.
     pub(super) demands: Mutex<Vec<Demand>>,
+    /// What stands here, for whoever lowers exposure.
+    pub(super) standing: Mutex<Standing>,
     /// What was last known, for whoever asks while the store does not answer.
     pub(super) status: Mutex<FleetStatus>,
     /// Outcomes of other processes' predictions.
@@ -426,6 +429,7 @@ impl Membership {
         Self {
             agent: Mutex::new(agent),
             demands: Mutex::default(),
+            standing: Mutex::default(),
             status,
             mail: Mail::new(process),
             by_hand: AtomicBool::new(true),

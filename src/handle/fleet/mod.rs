@@ -6,7 +6,7 @@
 //! - **A head is made true** (`align`) before the lease that it gives is taken: no candidate answers under a table that is older than
 //!   what was read last.
 //! - **What raises exposure** is decided on what is agreed on, put to the others, and made true here once it is agreed on.
-//! - **What lowers it** is true here first, and is put to the others over whatever they have agreed on meanwhile, until they agree.
+//! - **What lowers it** is decided on what is agreed on too (`verbs`), is true here first, and is put to the others over whatever they have agreed on meanwhile, until they agree.
 //! - **Outcomes come to the process that made the prediction**, through its mailbox in the store (`mail`, `courier`), and to its heir
 //!   once it has ended (`handover`).
 //! - **Nothing of it is on a request's path**, which reads the table and the lease as ever.
@@ -19,8 +19,10 @@ mod judging;
 mod mail;
 pub(crate) mod membership;
 pub(crate) mod register;
+mod standing;
 mod status;
 mod steps;
+mod verbs;
 
 pub(crate) use membership::{Joined, Membership};
 pub use status::{FleetEnds, FleetMember, FleetNotReady, FleetState, FleetStatus, MemberNotReady};

@@ -214,14 +214,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Takes note of what has lowered exposure here since this event: the others are to do the same. Called under the control lock
-    /// under which it was lowered, so that no head is made true in between that knows nothing of it.
-    pub(crate) fn note_demands(&self, control: &Control, event: u64) {
-        if let Some(fleet) = &self.fleet {
-            fleet.add(control.demands_since(event));
-        }
-    }
-
     /// Puts what is demanded to the others, where nobody is asking the store: whoever does will ask this next.
     pub(crate) fn press_demands(&self) {
         let Some(fleet) = &self.fleet else { return };
@@ -707,11 +699,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             start,
             entered,
             events: told.iter().map(|told| (told.by.clone(), told.kind.clone())).collect(),
+            is_trying: meant.here.is_trying(),
             live_is_ready: live_is_known,
         };
         let stands = self.change(|control| {
             let stands = *fleet.demands.lock() == meant.demands;
             if stands {
+                fleet.standing.lock().here = Some(Arc::clone(&meant.here));
                 control.align(agreed, self.desk(now));
             }
             stands

@@ -9,9 +9,9 @@ use switchback::events::EventKind;
 use switchback::model::{Identity, LoadError, ModelError};
 use switchback::options::{Retention, Tiers};
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
-use switchback::{Builder, Model};
+use switchback::{Builder, Model, Phase, RollbackOutcome, guard};
 
-use super::members::{Handle, World};
+use super::members::{Handle, World, staged, version};
 
 fn told(handle: &Handle, name: &str) -> usize {
     handle.events().iter().filter(|event| event.kind.name() == name).count()
@@ -135,4 +135,105 @@ fn a_cold_version_that_cannot_be_woken_is_not_live() {
     assert!(world.members[1].fleet().unwrap().not_ready.is_empty());
     let back = |event: &EventKind| matches!(event, EventKind::RolledBack { to, .. } if *to == "v1");
     assert_eq!(world.members[1].events().iter().filter(|event| back(&event.kind)).count(), 1);
+}
+
+/// v2 live and v3 on a canary in two processes, and a third one that has just begun.
+fn with_one_that_has_just_begun() -> World {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").promote().unwrap();
+    world.steps(2, 1);
+    staged(&world.members[0], "v3").canary(0.5).unwrap();
+    world.steps(2, 1);
+    world.join();
+    assert_eq!(world.phases("v3")[2], Some(Phase::Staged), "it exposes nothing yet");
+    world
+}
+
+/// Bug: `rollback` in a process that had just begun took live back in the whole fleet, and left the candidate on; `abort_candidates` did nothing
+/// there. Cause: it was decided on what that process exposes, which is nothing for half a minute. Fix: it is decided on what is agreed on.
+#[test]
+fn a_process_that_has_just_begun_takes_off_what_is_on_trial_in_the_others() {
+    for aborts in [false, true] {
+        let mut world = with_one_that_has_just_begun();
+        let own = world.members[2].acting_as("ada");
+        let lowered = if aborts { own.abort_candidates("complaints") } else { own.rollback("complaints") };
+        assert!(matches!(&lowered, RollbackOutcome::Aborted(of) if *of == ["v3"]), "{lowered:?}");
+        assert_eq!((world.lives()[2].as_str(), world.phases("v3")[2]), ("v2", None));
+        world.steps(3, 1);
+        assert_eq!(world.lives(), ["v2", "v2", "v2"], "{}", world.told());
+        assert_eq!(world.phases("v3"), [None; 3]);
+        let events = world.members[0].events();
+        let aborted = events.iter().find(|event| event.kind.name() == "aborted").unwrap();
+        assert_eq!(aborted.actor.as_deref(), Some("ada"));
+        assert_eq!(told(&world.members[2], "aborted"), 1, "{}", world.told());
+        // Said again it goes further back.
+        let back = world.members[2].rollback("once more");
+        assert!(matches!(&back, RollbackOutcome::RolledBack { to, .. } if *to == "v1"), "{back:?}");
+        world.steps(3, 1);
+        assert_eq!(world.lives(), ["v1", "v1", "v1"]);
+    }
+}
+
+/// The same where it lowers twice before the others know of it.
+#[test]
+fn what_was_taken_off_in_the_dark_is_not_taken_off_again() {
+    let mut world = with_one_that_has_just_begun();
+    world.wires[2].cut(true);
+    assert!(matches!(world.members[2].rollback("complaints"), RollbackOutcome::Aborted(_)));
+    let back = world.members[2].rollback("once more");
+    assert!(
+        matches!(&back, RollbackOutcome::RolledBack { from, to } if (from.as_str(), to.as_str()) == ("v2", "v1")),
+        "{back:?}"
+    );
+    assert_eq!(world.lives(), ["v2", "v2", "v1"]);
+    world.wires[2].cut(false);
+    world.steps(3, 1);
+    assert_eq!(
+        (world.lives(), world.phases("v3")),
+        (vec!["v1".to_owned(); 3], vec![None; 3]),
+        "{}",
+        world.told()
+    );
+}
+
+/// Bug: in a process that could not open the live version, and answered with the one before, `rollback` went back to the one before that, in that
+/// process alone. Cause: it was decided on what answers there, and the others have another one live. Fix: it is decided on what is agreed on.
+#[test]
+fn a_process_that_cannot_open_live_goes_back_as_all_do() {
+    let mut world = World::new(1);
+    let without = |builder: Builder<f64, f64>| {
+        builder.source(|name: &str| if name == "v3" { Err("not here".into()) } else { Ok(version(name)) })
+    };
+    world.join_as(without);
+    world.steps(6, 0);
+    for name in ["v2", "v3"] {
+        staged(&world.members[0], name).promote().unwrap();
+        world.steps(3, 1);
+    }
+    assert_eq!(world.lives(), ["v3", "v2"], "{}", world.told());
+    let back = world.members[1].rollback("complaints");
+    assert!(
+        matches!(&back, RollbackOutcome::RolledBack { from, to } if (from.as_str(), to.as_str()) == ("v3", "v2")),
+        "{back:?}"
+    );
+    assert_eq!(world.lives()[1], "v2");
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["v2", "v2"], "{}", world.told());
+    assert_eq!(world.members.iter().map(|member| told(member, "rolled_back")).collect::<Vec<_>>(), [1, 1]);
+    // By name it goes to what all retain, and to nothing else.
+    assert!(world.members[1].rollback_to("v9", "there is none").is_err());
+    assert!(world.members[1].rollback_to("v1", "as agreed").is_ok());
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["v1", "v1"]);
+}
+
+/// Bug: a process that had just begun added a guard to a rollout that ran in the others, which began its evidence anew. Cause: whether it runs was
+/// asked of what is exposed there. Fix: it is asked of what is agreed on.
+#[test]
+fn a_process_that_has_just_begun_adds_no_guard_to_what_runs() {
+    let world = with_one_that_has_just_begun();
+    let rollout = world.members[2].rollout("v3").unwrap().guard(guard::error_rate().at_most(0.5));
+    let refused = rollout.canary(0.2).unwrap_err().to_string();
+    assert!(refused.contains("are agreed on: abort it"), "{refused}");
 }
