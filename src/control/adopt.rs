@@ -468,7 +468,7 @@ impl Attempt {
         if matches!(state.phase, Phase::Shadow | Phase::Canary) {
             self.held = Some(Held { phase: state.phase, weight: state.weight, sample: state.sample });
             (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
-            state.first_request = None;
+            state.wait_anew();
         }
         self.course.turn(now, &self.state);
     }

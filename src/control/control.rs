@@ -374,6 +374,7 @@ impl Control {
             entered: now,
             first_request: None,
             idle: Duration::ZERO,
+            anew: 0,
             watch: Duration::ZERO,
         };
         let course = Course::new(now, self.announcer.next(), false, &state);
@@ -779,7 +780,7 @@ impl Control {
         let numbers: Vec<u32> = self.attempts.iter().map(|attempt| attempt.number).collect();
         for number in numbers {
             if let Some(attempt) = self.attempt_mut(number) {
-                attempt.state.first_request = None;
+                attempt.state.wait_anew();
             }
             self.begin_step_anew(number);
         }

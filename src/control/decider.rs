@@ -149,6 +149,18 @@ pub(crate) struct Decider {
     truth: TruthKind,
     /// The next event that was not taken yet.
     told: u64,
+    /// Attempts of which it is counted anew what a step may take, from what is taken in next.
+    anew: Vec<u32>,
+}
+
+/// What a candidate has been asked, and how many outcomes of it are known, since it came to where it is.
+fn spent(ledger: &Ledger) -> (u64, u64) {
+    let fresh = ledger.fresh();
+    let (requests, keys) = (fresh.requests.pooled().candidate, fresh.keys.pooled().candidate);
+    let arms = [&fresh.alone, &requests, &keys];
+    let units = arms.iter().map(|arm| arm.units.units).sum();
+    let labels = arms.iter().map(|arm| arm.labels.known).sum::<u64>().max(fresh.pair_labels.known);
+    (units, labels)
 }
 
 /// The state that guards have come to, beside what is agreed: in the hands of whoever judges next.
@@ -227,7 +239,7 @@ impl Decider {
         }
         let told = control.announcer.next();
         let truth = setting.truth;
-        Ok(Self { control, joins, setting, truth, told })
+        Ok(Self { control, joins, setting, truth, told, anew: Vec::new() })
     }
 
     /// Decides something.
@@ -305,7 +317,7 @@ impl Decider {
                 let found = control.attempt_mut(*attempt).filter(|attempt| attempt.identity == *identity);
                 if let Some(attempt) = found.filter(|attempt| !attempt.state.paused) {
                     attempt.state.paused = true;
-                    attempt.state.first_request = None;
+                    attempt.state.wait_anew();
                     let event = EventKind::Paused { version: attempt.version, reason: reason.clone() };
                     control.announcer.announce(now, control.epoch, event);
                 }
@@ -337,16 +349,26 @@ impl Decider {
             {
                 continue;
             }
-            let Some(SavedAttemptEvidence { ledger, guards, .. }) = evidence.remove(&before.number) else {
+            let Some(SavedAttemptEvidence { ledger, guards, progress, .. }) = evidence.remove(&before.number)
+            else {
                 continue;
             };
             let mut ledger = Ledger::restored(ledger, maturity, Shift::between(now, now));
             let stays = course.entered.contains(&(before.number, entered(before.number)));
             if stays {
-                attempt.state.first_request = before.state.first_request;
                 attempt.wait_told = before.wait_told;
             } else {
                 ledger.begin_era();
+            }
+            match stays {
+                true if attempt.state.anew == before.state.anew => {
+                    attempt.state.first_request = before.state.first_request;
+                    let (units, labels) = spent(&ledger);
+                    attempt.before_step =
+                        (units.saturating_sub(progress.0), labels.saturating_sub(progress.1));
+                }
+                true => self.anew.push(before.number),
+                false => {}
             }
             attempt.ledger = Arc::new(ledger);
             attempt.evidence = guards;
@@ -380,16 +402,18 @@ impl Decider {
         }
         for attempt in &mut self.control.attempts {
             Arc::make_mut(&mut attempt.ledger).settle();
-            let fresh = attempt.ledger.fresh();
-            let (requests, keys) = (fresh.requests.pooled().candidate, fresh.keys.pooled().candidate);
-            let arms = [&fresh.alone, &requests, &keys];
-            let units = arms.iter().map(|arm| arm.units.units).sum();
-            let labels = arms.iter().map(|arm| arm.labels.known).sum::<u64>().max(fresh.pair_labels.known);
-            attempt.carried = (units, labels);
-            if units > 0 {
+            let (units, labels) = spent(&attempt.ledger);
+            if self.anew.contains(&attempt.number) {
+                // What this cut has brought was asked before, but for some seconds of it.
+                attempt.before_step = (units, labels);
+            }
+            let before = attempt.before_step;
+            attempt.carried = (units.saturating_sub(before.0), labels.saturating_sub(before.1));
+            if attempt.carried.0 > 0 {
                 attempt.state.first_request.get_or_insert(now);
             }
         }
+        self.anew.clear();
     }
 
     /// Takes off an exposure until somebody lets it go on; whether there was one. A new live that is watched goes on being watched.

@@ -457,7 +457,8 @@ impl Control {
         };
         let mut paused = Vec::new();
         for attempt in self.attempts.iter_mut().filter(same) {
-            (attempt.state.paused, attempt.state.first_request) = (true, None);
+            attempt.state.paused = true;
+            attempt.state.wait_anew();
             let reason = format!("it is the same model as {id}, which is quarantined");
             paused.push(EventKind::Paused { version: attempt.version, reason });
         }

@@ -631,8 +631,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if std::mem::replace(&mut attempt.state.paused, paused) == paused {
             return false;
         }
-        // What a step may take does not include the time and the traffic in which it could not be left.
-        attempt.state.first_request = None;
+        attempt.state.wait_anew();
         control.begin_step_anew(self.number);
         let epoch = control.epoch;
         control.announcer.announce(self.handle.inner.serving.clock.now(), epoch, event(self.version));

@@ -288,6 +288,7 @@ mod tests {
             step: None,
             entered: Timestamp::default(),
             first_request: None,
+            anew: 0,
             idle: Duration::ZERO,
             watch: Duration::ZERO,
         }

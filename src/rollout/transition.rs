@@ -32,12 +32,21 @@ pub(crate) struct State {
     /// The time since this step, or the watch, began in which nobody could see how it does: no process ran, or nobody ticked.
     #[serde(default)]
     pub(crate) idle: Duration,
+    /// How often what a step may take was begun to be counted anew: since it was let go on.
+    #[serde(default)]
+    pub(crate) anew: u32,
 }
 
 impl State {
     /// How long this step, or the watch, has lasted.
     fn lasted(&self, now: Timestamp) -> Duration {
         now.since(self.entered).saturating_sub(self.idle)
+    }
+
+    /// What a step may take does not include the time and the traffic in which it could not be left.
+    pub(crate) fn wait_anew(&mut self) {
+        self.first_request = None;
+        self.anew = self.anew.wrapping_add(1);
     }
 
     /// Leaves out a time in which nobody could see how it does.
@@ -264,6 +273,7 @@ mod tests {
             first_request: None,
             watch: Duration::ZERO,
             idle: Duration::ZERO,
+            anew: 0,
         }
     }
 

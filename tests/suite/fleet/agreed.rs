@@ -9,7 +9,7 @@ use switchback::events::EventKind;
 use switchback::model::{Identity, LoadError, ModelError};
 use switchback::options::{Retention, Tiers};
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
-use switchback::{Builder, Model, Phase, RollbackOutcome, guard};
+use switchback::{Builder, Model, Phase, Plan, RollbackOutcome, Step, guard};
 
 use super::members::{Handle, World, staged, version};
 
@@ -236,4 +236,36 @@ fn a_process_that_has_just_begun_adds_no_guard_to_what_runs() {
     let rollout = world.members[2].rollout("v3").unwrap().guard(guard::error_rate().at_most(0.5));
     let refused = rollout.canary(0.2).unwrap_err().to_string();
     assert!(refused.contains("are agreed on: abort it"), "{refused}");
+}
+
+/// Bug: a rollout that was let go on stood still again at once, or its candidate was taken off. Cause: whoever judged went on with the first request
+/// and the count of before, which `resume` and `unfreeze` had begun anew in what is agreed on alone. Fix: what is agreed on says how often they were
+/// begun anew, and what was counted until then is none of the step's.
+#[test]
+fn what_is_spent_since_a_rollout_was_let_go_on_counts_and_nothing_before() {
+    let limits = |step: Step, by_time: bool| {
+        if by_time { step.max_duration(Duration::from_secs(60)) } else { step.max_predictions(600) }
+    };
+    for (by_time, freezes) in [(true, false), (false, false), (true, true)] {
+        let mut world = World::new(2);
+        world.steps(40, 0);
+        let plan = Plan::new([limits(Step::canary(0.5).unwrap(), by_time)]).unwrap();
+        staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.011)).run(plan).unwrap();
+        let stands = |world: &World| world.members[1].rollout("v2").unwrap().status().unwrap().paused;
+        world.steps(30, 10);
+        assert!(!stands(&world), "{}", world.told());
+        if freezes {
+            world.members[1].freeze("quarter end");
+            world.steps(60, 10);
+            world.members[1].unfreeze();
+        } else {
+            world.steps(60, 10);
+            assert!(stands(&world), "{}", world.told());
+            world.members[1].rollout("v2").unwrap().resume().unwrap();
+        }
+        world.steps(20, 10);
+        assert!(!stands(&world), "{by_time} {freezes} {}", world.told());
+        world.steps(70, 10);
+        assert!(stands(&world), "{by_time} {freezes} {}", world.told());
+    }
 }
