@@ -277,10 +277,20 @@ impl Decider {
     }
 
     /// Adopts what live takes here, where its latencies are fixed for those that what comes is held against.
-    pub(crate) fn know_live(&mut self, figures: &Windows) {
-        if let Some(arm) = self.control.lifetime(self.control.live.id) {
-            self.control.arms.insert(arm, figures.clone());
+    pub(crate) fn know_live(&mut self, (of, figures): (Identity, Windows)) {
+        if let Some(arm) = self.control.lifetime(self.control.live.id)
+            && self.control.live.identity == of
+        {
+            self.control.arms.insert(arm, figures);
         }
+    }
+
+    /// Whether latencies of live's are to be fixed of which too little was known.
+    pub(crate) fn awaits_live(&self) -> bool {
+        self.control
+            .attempts
+            .iter()
+            .any(|attempt| attempt.state.phase != Phase::Baking && attempt.awaits_probes())
     }
 
     /// Does what is demanded, where there still is something to do.
@@ -523,8 +533,8 @@ pub(crate) fn withheld(saved: &mut SavedControl, number: u32) {
     (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
 }
 
-/// Returns what live takes of late and at all, as far as is known here.
-pub(crate) fn figures_of_live(control: &Control) -> Option<Windows> {
+/// Returns what live takes of late and at all, as far as is known here, and which identity it is.
+pub(crate) fn figures_of_live(control: &Control) -> Option<(Identity, Windows)> {
     let arm = control.arms.get(&control.lifetime(control.live.id)?)?;
-    Some(arm.clone())
+    Some((control.live.identity, arm.clone()))
 }

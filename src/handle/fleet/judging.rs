@@ -22,6 +22,7 @@ use crate::fleet::format::row::Row;
 use crate::fleet::protocol::judge::{Judgement, Raise, Seen, Verdict};
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
+use crate::stats::figures::rolling::Windows;
 use crate::stats::sequential::EValue;
 use crate::stats::sequential::in_time::{InTime, more_often};
 
@@ -41,6 +42,8 @@ pub(super) struct FleetJudge<'a> {
     /// A new decider, of what is agreed on.
     pub(super) decide: &'a dyn Fn(&SavedControl) -> Option<Decider>,
     pub(super) ask: &'a dyn Fn(&Snapshot) -> Verdicts,
+    /// What live takes here, and which identity it is.
+    pub(super) live: &'a dyn Fn() -> Option<(Identity, Windows)>,
     /// What happened that nothing follows from, for this process to tell.
     pub(super) told: &'a RefCell<Vec<EventKind>>,
 }
@@ -159,6 +162,9 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         let copies = head.core.candidates.iter().map(|one| evidence.since(one.attempt, 0).copies);
         let (ran, dropped) = copies.fold((0, 0), |sum, copies| (sum.0 + copies.0, sum.1 + copies.1));
         let shadow = ShadowCounts { ran, dropped, ..ShadowCounts::default() };
+        if bench.decider.awaits_live() {
+            (self.live)().into_iter().for_each(|figures| bench.decider.know_live(figures));
+        }
         let judged = bench.decider.judge(shadow, obstacle, self.ask, now);
         let mut lower: Vec<(u32, String)> =
             judged.lower.iter().map(|(attempt, cause)| (*attempt, told_cause(cause))).collect();

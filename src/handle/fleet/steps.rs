@@ -39,7 +39,6 @@ use crate::handle::core::Core;
 use crate::model::identity::Identity;
 use crate::model::model::Model;
 use crate::rollout::phase::Phase;
-use crate::stats::figures::rolling::Windows;
 use crate::version::id::VersionId;
 use crate::version::loaded::{AnyVersion, Version};
 use crate::version::prepare::StageError;
@@ -154,7 +153,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let setting = SavedSetting::of(&self.setting());
         let mut decider = Decider::new(settings, setting, saved, brought).ok()?;
-        figures.iter().for_each(|figures: &Windows| decider.know_live(figures));
+        figures.into_iter().for_each(|figures| decider.know_live(figures));
         Some(decider)
     }
 
@@ -449,7 +448,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
             let decide = |saved: &SavedControl| self.decider(saved, &[]);
             let ask = |snapshot: &crate::control::tick::Snapshot| snapshot.ask(&self.serving.shadow_judge());
-            let judge = FleetJudge { bench: &agent.bench, decide: &decide, ask: &ask, told: &agent.told };
+            let live = || figures_of_live(&self.control.lock());
+            let (bench, told) = (&agent.bench, &agent.told);
+            let judge = FleetJudge { bench, decide: &decide, ask: &ask, live: &live, told };
             agent.member.reply(lane, &judge, &reply, clock.now());
             if let Some(why) = agent.member.judge.refused.take() {
                 agent.error = Some(format!("what was judged cannot be agreed on: {why}"));

@@ -269,3 +269,21 @@ fn what_is_spent_since_a_rollout_was_let_go_on_counts_and_nothing_before() {
         assert!(stands(&world), "{by_time} {freezes} {}", world.told());
     }
 }
+
+/// Bug: a guard over a latency that is to be so many times live's was blind for ever where live had answered few requests when its candidate was
+/// exposed. Cause: whoever judged knew of live what its process had seen when it began with what was agreed on. Fix: it looks at each judgement.
+#[test]
+fn a_latency_that_rests_on_live_is_known_once_live_has_answered_enough() {
+    let mut world = World::new(2);
+    world.steps(20, 1);
+    let rollout = staged(&world.members[0], "v2").guard(guard::latency(0.9).at_most_times_live(1.5));
+    rollout.canary(0.5).unwrap();
+    let waits = |world: &World| {
+        let evidence = world.members[0].rollout("v2").unwrap().status().unwrap().evidence;
+        evidence[0].note.clone().unwrap_or_default().contains("live's quantile is frozen once")
+    };
+    world.steps(15, 1);
+    assert!(waits(&world), "{}", world.told());
+    world.steps(60, 5);
+    assert!(!waits(&world), "{}", world.told());
+}
