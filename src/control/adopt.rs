@@ -244,6 +244,7 @@ impl Control {
         self.frozen.clone_from(&saved.frozen);
         let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
         self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();
+        self.live_by = saved.live_by;
         self.tries = saved.tries.clone();
         let overlapping = saved
             .attempts

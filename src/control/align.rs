@@ -45,6 +45,7 @@ impl Control {
             self.live = Arc::clone(live);
             self.live_since = saved.live_since;
         }
+        self.live_by = saved.live_by;
         self.end_what_is_over(&saved, &events, now);
         let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
         self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();

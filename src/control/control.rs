@@ -61,6 +61,9 @@ pub(crate) struct Control {
     pub(crate) epoch: u64,
     pub(crate) live: Arc<dyn AnyVersion>,
     pub(crate) live_since: Timestamp,
+    /// The attempt that made live what it is, where one did.
+    #[cfg(feature = "state")]
+    pub(crate) live_by: Option<u32>,
     pub(crate) retained: VecDeque<Retained>,
     /// Retained, and not to be had; no name of a version that is loaded.
     pub(crate) unavailable: Vec<Unavailable>,
@@ -168,6 +171,8 @@ impl Control {
             epoch: 0,
             live: Arc::clone(&live),
             live_since: now,
+            #[cfg(feature = "state")]
+            live_by: None,
             retained: VecDeque::new(),
             unavailable: Vec::new(),
             attempts: Vec::new(),

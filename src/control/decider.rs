@@ -300,6 +300,12 @@ impl Decider {
             Demanded::Lower { attempt, identity, cause } => {
                 if control.attempt(*attempt).is_some_and(|attempt| attempt.identity == *identity) {
                     let _ = control.lower(*attempt, cause.clone(), desk);
+                } else if control.live_by == Some(*attempt) && control.live.identity == *identity {
+                    // Others have promoted it before they knew.
+                    let _ = match cause {
+                        Cause::Superseded { by } => control.go_back(*by, cause.clone(), desk),
+                        _ => control.revert_live(cause.clone(), desk),
+                    };
                 }
             }
             Demanded::GoBack { from, to, cause } => {
@@ -343,6 +349,21 @@ impl Decider {
             }
         });
         self.control.announcer.actor = None;
+    }
+
+    /// What is to be told of a demand once it was obeyed, where nothing can come of it any more: what was to go answers, or another version than the
+    /// one that was to be gone back to.
+    pub(crate) fn lapsed(&self, demand: &Demand) -> Option<EventKind> {
+        let live = &self.control.live;
+        match &demand.what {
+            Demanded::Lower { identity, cause, .. } if live.identity == *identity => {
+                Some(EventKind::Lapsed { version: live.id, live: live.id, cause: cause.clone() })
+            }
+            Demanded::GoBack { from, to, cause } if live.id != *to => {
+                Some(EventKind::Lapsed { version: *from, live: live.id, cause: cause.clone() })
+            }
+            _ => None,
+        }
     }
 
     /// Goes on from what whoever judged before has come to. `entered` says under which head an attempt came to where it is.

@@ -552,6 +552,16 @@ pub enum EventKind {
         /// Why not.
         reason: String,
     },
+    /// What was lowered here while others could not know has come too late, and is so no more: they had gone on, and nothing of it could be done
+    /// when they were told. Look at it, and say it again where it still holds.
+    Lapsed {
+        /// The version that was to be taken off or back.
+        version: VersionId,
+        /// Live by now.
+        live: VersionId,
+        /// Why it was to go.
+        cause: Cause,
+    },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -898,6 +908,13 @@ impl fmt::Display for Event {
             ),
             EventKind::NotReady { version, reason } => {
                 write!(f, "{version} cannot be used in this process, which the fleet has agreed on: {reason}")
+            }
+            EventKind::Lapsed { version, live, cause } => {
+                write!(
+                    f,
+                    "that {version} was taken back here came too late for the fleet, where {live} is live: say it again if it still holds {}",
+                    Because(cause)
+                )
             }
             EventKind::Closed => f.write_str("the handle was closed"),
         }

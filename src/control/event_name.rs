@@ -67,6 +67,7 @@ impl EventKind {
             Self::FleetRejoined => "fleet_rejoined",
             Self::FleetDiverged => "fleet_diverged",
             Self::NotReady { .. } => "not_ready",
+            Self::Lapsed { .. } => "lapsed",
             Self::Closed => "closed",
         }
     }
@@ -111,6 +112,7 @@ impl EventKind {
             | Self::AnswersInDoubt { version, .. }
             | Self::Unavailable { version, .. }
             | Self::NotReady { version, .. }
+            | Self::Lapsed { version, .. }
             | Self::ThreadAbandoned { version, .. } => Some(*version),
             Self::Drifted { version, .. } | Self::DriftEnded { version, .. } => *version,
             Self::RolledBack { from, .. } | Self::LiveReplaced { from, .. } => Some(*from),
@@ -198,6 +200,7 @@ impl EventKind {
         "fleet_rejoined",
         "fleet_diverged",
         "not_ready",
+        "lapsed",
         "closed",
     ];
 }

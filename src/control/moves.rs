@@ -186,6 +186,10 @@ impl Control {
         }
         let previous = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
+        #[cfg(feature = "state")]
+        {
+            self.live_by = Some(number);
+        }
         let (live, before) = (self.live.id, previous.id);
         self.retained.push_front(Retained { version: previous, since: desk.now, taken_back: false });
         self.buckets.set(slot, Share::NONE);
@@ -339,6 +343,10 @@ impl Control {
         let former = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
         let from = former.id;
+        #[cfg(feature = "state")]
+        {
+            self.live_by = None;
+        }
         #[cfg(feature = "state")]
         if let Some(standby) = &mut self.standby {
             // Between two versions it goes to and fro: the last word counts.

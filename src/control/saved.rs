@@ -58,6 +58,9 @@ pub(crate) struct SavedControl {
     pub(crate) epoch: u64,
     pub(crate) live: SavedVersion,
     pub(crate) live_since: Timestamp,
+    /// The attempt that made live what it is, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live_by: Option<u32>,
     pub(crate) retained: Vec<SavedRetained>,
     pub(crate) attempts: Vec<SavedAttempt>,
     /// The attempts among which traffic is divided.
@@ -330,6 +333,7 @@ impl Control {
             epoch: self.epoch,
             live: of(&self.live),
             live_since: self.live_since,
+            live_by: self.live_by,
             retained: self.saved_retained(),
             attempts: self.attempts.iter().map(saved_attempt).collect(),
             allocated: self.allocating.as_ref().map_or_else(Vec::new, |it| it.candidates().to_vec()),

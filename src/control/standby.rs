@@ -84,6 +84,7 @@ impl Control {
         let saved = saved.clone().moved(Shift::between(saved.at, desk.now));
         self.remember(&version, desk.now);
         let from = std::mem::replace(&mut self.live, version);
+        self.live_by = None;
         // Other bytes under the same name are another version.
         let is_another = !Arc::ptr_eq(&from, &self.live);
         let (before, live) = (from.id, self.live.id);

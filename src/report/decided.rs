@@ -88,6 +88,7 @@ pub(crate) fn in_words(event: &Event) -> String {
         | EventKind::FleetCutOff { .. }
         | EventKind::FleetRejoined
         | EventKind::FleetDiverged
+        | EventKind::Lapsed { .. }
         | EventKind::StateNotSaved { .. }
         | EventKind::StateSaved
         | EventKind::ThreadDied { .. }

@@ -24,7 +24,7 @@ use crate::control::attempt::Attempt;
 use crate::control::control::Control;
 use crate::control::decider::{Decider, Demand, Demanded, figures_of_live, is_agreed, withheld};
 use crate::control::desk::Desk;
-use crate::control::event::EventKind;
+use crate::control::event::{Event, EventKind};
 use crate::control::saved::{SavedAttempt, SavedControl, SavedRetained, SavedSetting, SavedVersion};
 use crate::control::seat::Seat;
 use crate::fleet::format::counts::written;
@@ -107,6 +107,14 @@ pub(crate) fn open_agreed<I: ?Sized + 'static, O: Send + 'static>(
 ) -> Result<Arc<dyn AnyVersion>, String> {
     let (id, own) = (wanted.version, Arc::clone(core));
     as_agreed(wanted, core.prepare_aside(id, move || own.opened(id)).map_err(told)?)
+}
+
+/// What came of what was demanded.
+struct Put {
+    /// Nothing where somebody else has done it.
+    written: Option<Arc<Written>>,
+    /// What is to be told of that of which nothing can come any more.
+    lapsed: Vec<EventKind>,
 }
 
 /// A version that is to be had here, and the one that is loaded where it is that and sleeps.
@@ -199,7 +207,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let put = agent.put(&over, next, true, clock);
         // As in `put_demands`: what is demanded is true here already, and was told.
         if matches!(put, Ok(_) | Err(NotAgreed::Unknown(_))) {
-            agent.told_here(demanded.iter().map(|event| Told::of(event)));
+            agent.told_here(self.told_already(&demanded));
         }
         match put {
             Ok(_) => {
@@ -256,10 +264,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             agent.elsewhere = Some((Arc::clone(&there), done.clone()));
             // What was agreed on there is no more to be said, whatever they decide after it.
             let left: Vec<&Demand> = demands.iter().filter(|demand| !done.contains(demand)).collect();
+            let mut lapsed = Vec::new();
             if !left.is_empty() {
                 match self.put_demands(agent, &over, &left) {
-                    Ok(Some(written)) => there = written,
-                    Ok(None) => {}
+                    Ok(put) => {
+                        there = put.written.unwrap_or(there);
+                        lapsed = put.lapsed;
+                    }
                     Err(NotAgreed::Overtaken(_)) => continue,
                     // Asked again at once it would keep whoever waits for it, and all that this process asks besides.
                     Err(_) => break,
@@ -269,6 +280,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 agent.elsewhere = None;
                 fleet.demands.lock().retain(|demand| !demands.contains(demand));
                 self.make_true(fleet, agent);
+                lapsed.into_iter().for_each(|lapsed| self.tell(lapsed));
                 return;
             }
             agent.elsewhere = Some((there, demands));
@@ -278,13 +290,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         agent.pressed = (fleet.demands.lock().clone(), clock.now().plus(poll));
     }
 
-    /// Puts a head with what is demanded over another one. Nothing where that has it: somebody else has done it.
-    fn put_demands(
-        &self,
-        agent: &mut Agent,
-        over: &Applied,
-        demands: &[&Demand],
-    ) -> Result<Option<Arc<Written>>, NotAgreed> {
+    /// What of these has been told here: not what others have made of a demand because they had gone on.
+    fn told_already(&self, events: &[Arc<Event>]) -> Vec<Told> {
+        let log = self.control.lock().announcer.log();
+        let is_told = |event: &&Arc<Event>| log.iter().any(|told| told.kind == event.kind);
+        events.iter().filter(is_told).map(|event| Told::of(event)).collect()
+    }
+
+    /// Puts a head with what is demanded over another one, where that has not got it already.
+    fn put_demands(&self, agent: &mut Agent, over: &Applied, demands: &[&Demand]) -> Result<Put, NotAgreed> {
         let (clock, head) = (&self.serving.clock, over.head());
         let another = || NotAgreed::No(String::from("what is agreed on cannot be read by this release"));
         let saved = agent.control_of(over).ok_or_else(another)?;
@@ -296,8 +310,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let before = decider.saved(now);
         demands.iter().for_each(|demand| decider.obey(demand, now));
         let after = decider.saved(now);
+        let lapsed = demands.iter().filter_map(|demand| decider.lapsed(demand)).collect();
         if is_agreed(&before, &after) {
-            return Ok(None);
+            return Ok(Put { written: None, lapsed });
         }
         let demanded = decider.events();
         events.extend(demanded.iter().cloned());
@@ -305,9 +320,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let put = agent.put(over, next, false, clock);
         // Where it may have been done whoever follows will see, and has told it already.
         if matches!(put, Ok(_) | Err(NotAgreed::Unknown(_))) {
-            agent.told_here(demanded.iter().map(|event| Told::of(event)));
+            agent.told_here(self.told_already(&demanded));
         }
-        put.map(Some)
+        put.map(|written| Put { written: Some(written), lapsed })
     }
 
     /// What is due now, by whoever ticks.

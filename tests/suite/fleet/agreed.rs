@@ -287,3 +287,59 @@ fn a_latency_that_rests_on_live_is_known_once_live_has_answered_enough() {
     world.steps(60, 5);
     assert!(!waits(&world), "{}", world.told());
 }
+
+/// Bug: a rollback was lost, and what it had taken off became live where it was said, where the others had promoted that before they knew. Cause: the
+/// demand named an attempt that was over by then, and nothing was done. Fix: what is agreed on says which attempt made live what it is, and such
+/// a demand takes live back.
+#[test]
+fn a_rollback_that_the_others_hear_of_after_a_promotion_takes_live_back() {
+    for is_cut in [false, true] {
+        let mut world = World::new(3);
+        world.steps(6, 0);
+        staged(&world.members[0], "v2").canary(0.5).unwrap();
+        world.steps(3, 1);
+        world.wires[0].cut(is_cut);
+        let promote = |world: &World| world.members[1].rollout("v2").unwrap().promote().unwrap();
+        if !is_cut {
+            promote(&world);
+        }
+        let lowered = world.members[0].rollback("complaints");
+        assert!(matches!(&lowered, RollbackOutcome::Aborted(of) if *of == ["v2"]), "{lowered:?}");
+        assert_eq!(world.lives()[0], "v1");
+        if is_cut {
+            promote(&world);
+            world.steps(3, 1);
+            assert_eq!(world.lives(), ["v1", "v2", "v2"]);
+            world.wires[0].cut(false);
+        }
+        world.steps(3, 1);
+        assert_eq!(world.lives(), ["v1", "v1", "v1"], "{is_cut} {}", world.told());
+        for member in &world.members {
+            assert_eq!((told(member, "rolled_back"), told(member, "lapsed")), (1, 0), "{}", world.told());
+            assert_eq!(member.fleet().unwrap().pending, 0);
+        }
+    }
+}
+
+/// Where nothing can come of it any more it is told.
+#[test]
+fn a_rollback_that_came_too_late_is_told() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").promote().unwrap();
+    world.steps(3, 1);
+    world.wires[1].cut(true);
+    let _ = world.members[1].rollback("complaints");
+    staged(&world.members[0], "v3").promote().unwrap();
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["v3", "v1"]);
+    world.wires[1].cut(false);
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["v3", "v3"], "{}", world.told());
+    assert_eq!(
+        world.members.iter().map(|member| told(member, "lapsed")).collect::<Vec<_>>(),
+        [0, 1],
+        "{}",
+        world.told()
+    );
+}
