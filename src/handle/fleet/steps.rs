@@ -18,6 +18,7 @@ use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
+use crate::base::share::Share;
 use crate::control::adopt::{AfterCrash, Start};
 use crate::control::align::Agreed;
 use crate::control::attempt::Attempt;
@@ -387,12 +388,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let copies = self.serving.shadow_counts();
         let (outbox, keyed, exposed, tripped) = {
             let control = &mut *self.control.lock();
-            let exposed: Vec<u32> = control
-                .attempts
-                .iter()
-                .filter(|attempt| attempt.state.sample.buckets() > 0)
-                .map(|attempt| attempt.number)
-                .collect();
+            // Live shadows a canary whether or not a shadow came before it.
+            let canary_pairs = control.settings.shadowing && control.settings.canary_pairs;
+            let is_copied = |attempt: &&Attempt| {
+                let is_paired = canary_pairs && attempt.state.phase == Phase::Canary;
+                attempt.state.sample != Share::NONE || (is_paired && attempt.state.weight != Share::NONE)
+            };
+            let exposed: Vec<u32> =
+                control.attempts.iter().filter(is_copied).map(|attempt| attempt.number).collect();
             let is_passed_over =
                 |attempt: &&Attempt| attempt.circuit.tripped || attempt.circuit.open_until.is_some();
             // Nobody answers in the place of a live that is watched.

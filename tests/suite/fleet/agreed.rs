@@ -7,9 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use switchback::events::EventKind;
 use switchback::model::{Identity, LoadError, ModelError};
-use switchback::options::{Retention, Tiers};
+use switchback::options::{Labels, Retention, Shadowing, Tiers};
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
-use switchback::{Builder, Model, Phase, Plan, RollbackOutcome, Step, guard};
+use switchback::{Builder, Model, Outcome, Phase, Plan, RollbackOutcome, Step, guard};
 
 use super::members::{Handle, World, staged, version};
 
@@ -342,4 +342,35 @@ fn a_rollback_that_came_too_late_is_told() {
         "{}",
         world.told()
     );
+}
+
+/// Bug: copies of a canary that no shadow came before were told to nobody, so that dropped ones did not stand in the way of its promotion. Cause: they
+/// were told of attempts with a share that is shadowed, and live shadows a tenth of a canary without one. Fix: of those too.
+#[test]
+fn copies_of_a_canary_without_a_shadow_are_told() {
+    let mut world = World::new(0);
+    for _ in 0..2 {
+        let build = |builder: Builder<f64, f64>| {
+            builder.shadowing(Shadowing::new().queue_entries(1)).labels(Labels::at_random())
+        };
+        world.join_as(build);
+    }
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "v2").guard(guard::accuracy().at_most_below_live(0.05));
+    rollout.canary(0.5).unwrap();
+    for _ in 0..120 {
+        for place in 0..2 {
+            for _ in 0..100 {
+                let input = world.draw();
+                if let Ok(answer) = world.members[place].predict(&input) {
+                    world.members[place].feedback(answer.id(), Outcome::class(1));
+                }
+            }
+        }
+        world.step(0);
+    }
+    let evidence = world.members[0].rollout("v2").unwrap().status().unwrap().evidence;
+    assert!(world.members[0].status().shadow.dropped > 20, "{:?}", world.members[0].status().shadow);
+    let note = evidence[0].note.clone().unwrap_or_default();
+    assert!(note.contains("of the copies were dropped"), "{evidence:#?}");
 }

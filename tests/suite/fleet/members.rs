@@ -110,7 +110,7 @@ impl World {
         self.wires.iter().for_each(|wire| wire.cut(is_cut));
     }
 
-    fn draw(&mut self) -> f64 {
+    pub(super) fn draw(&mut self) -> f64 {
         self.chance =
             self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.chance >> 11) as f64 / (1_u64 << 53) as f64
