@@ -25,6 +25,8 @@ pub(crate) struct Agreed<'a> {
     pub(crate) entered: OrderedMap<u32, u64>,
     /// The events that happened, and who did each.
     pub(crate) events: Vec<(Option<Arc<str>>, EventKind)>,
+    /// Nothing was made true here yet.
+    pub(crate) is_first: bool,
     /// Something is on trial, whether or not it is exposed here.
     pub(crate) is_trying: bool,
     /// The agreed live answers here once this is done, and what happened can be told.
@@ -34,7 +36,7 @@ pub(crate) struct Agreed<'a> {
 impl Control {
     /// Becomes what was agreed on. Figures go on; live stays where the agreed one is not loaded here, or sleeps.
     pub(crate) fn align(&mut self, agreed: Agreed<'_>, desk: Desk<'_>) {
-        let Agreed { saved, start, entered, events, is_trying, live_is_ready } = agreed;
+        let Agreed { saved, start, entered, events, is_first, is_trying, live_is_ready } = agreed;
         let now = desk.now;
         let before = Arc::clone(&self.live);
         if (before.id, before.identity) != (saved.live.version, saved.live.identity)
@@ -43,6 +45,8 @@ impl Control {
         {
             self.remember(live, now);
             self.live = Arc::clone(live);
+            self.live_since = saved.live_since;
+        } else if is_first && live_is_ready {
             self.live_since = saved.live_since;
         }
         self.live_by = saved.live_by;
@@ -84,10 +88,9 @@ impl Control {
 
     /// Shows what guards have come to, wherever they were asked.
     pub(crate) fn show(&mut self, course: Course, shift: Shift) {
-        for before in course.attempts {
-            if let Some(attempt) = self.attempt_mut(before.number) {
-                attempt.waits_until = before.wait_told.map(|until| shift.of(until));
-            }
+        for attempt in &mut self.attempts {
+            let waits = course.waits.iter().find(|(number, _)| *number == attempt.number);
+            attempt.waits_until = waits.map(|(_, until)| shift.of(*until));
         }
         for evidence in course.evidence {
             if let Some(attempt) = self.attempt_mut(evidence.number) {
@@ -161,6 +164,7 @@ impl Control {
         let Some(attempt) = self.attempt_mut(number) else { return };
         if moved {
             Arc::make_mut(&mut attempt.ledger).begin_era();
+            attempt.waits_until = None;
         }
         let mut discarded = Vec::new();
         let rules: Vec<_> = saved.guards.iter().map(|guard| guard.rule.clone()).collect();

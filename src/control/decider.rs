@@ -170,6 +170,9 @@ pub(crate) struct Course {
     pub(crate) evidence: Vec<SavedAttemptEvidence>,
     /// Under which head each attempt came to where it was.
     pub(crate) entered: Vec<(u32, u64)>,
+    /// Until when plans wait for their cycle and for nothing else.
+    #[serde(default)]
+    pub(crate) waits: Vec<(u32, Timestamp)>,
 }
 
 /// The consequences of a judgement.
@@ -388,6 +391,8 @@ impl Decider {
             let stays = course.entered.contains(&(before.number, entered(before.number)));
             if stays {
                 attempt.wait_told = before.wait_told;
+                let waits = course.waits.iter().find(|(number, _)| *number == before.number);
+                attempt.waits_until = waits.map(|(_, until)| *until);
             } else {
                 ledger.begin_era();
             }
@@ -474,6 +479,10 @@ impl Decider {
             attempts: self.saved(Timestamp::default()).attempts,
             evidence: attempts.iter().map(|attempt| self.control.attempt_evidence(attempt)).collect(),
             entered: attempts.iter().map(|attempt| (attempt.number, entered(attempt.number))).collect(),
+            waits: attempts
+                .iter()
+                .filter_map(|attempt| Some((attempt.number, attempt.waits_until?)))
+                .collect(),
         }
     }
 

@@ -635,6 +635,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         Some(meant)
     }
 
+    /// For how long somebody has judged until now, as far as it is known. The head that is found at a start may have been agreed on long ago.
+    fn judged_for(&self, agent: &mut Agent, head: &Head) -> u64 {
+        if agent.aligned.is_none() {
+            return agent.active_ms(head);
+        }
+        agent.member.judge.ledger().map_or(0, |ledger| ledger.active_ms)
+    }
+
     /// Has the control side become what a head says; whether nothing was lowered here meanwhile. Nothing where it cannot.
     fn align(&self, fleet: &Membership, agent: &mut Agent, applied: &Applied) -> Option<bool> {
         let (now, head) = (self.serving.clock.now(), applied.head());
@@ -657,8 +665,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .filter(|attempt| !live_is_known || unready(attempt))
             .map(|attempt| attempt.number)
             .collect();
-        let before = agent.aligned.as_ref().filter(|aligned| aligned.print == applied.written.print);
-        let shift = before.map_or_else(|| Shift::onto(meant.here.at, now), |aligned| aligned.shift);
+        let before = agent.aligned.clone().filter(|aligned| aligned.print == applied.written.print);
+        let shift = match &before {
+            Some(aligned) => aligned.shift,
+            None => Shift::onto(fleet_time(head, meant.here.at, self.judged_for(agent, head)), now),
+        };
         let aligned = Aligned {
             print: applied.written.print,
             place: head.place,
@@ -667,7 +678,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             waiting: (meant.taken_off.len(), meant.demands.len()),
             live_is_known,
         };
-        if before == Some(&aligned) {
+        if before.as_ref() == Some(&aligned) {
             return Some(true);
         }
         let mut told = agent.untold.clone();
@@ -718,6 +729,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             start,
             entered,
             events: told.iter().map(|told| (told.by.clone(), told.kind.clone())).collect(),
+            is_first,
             is_trying: meant.here.is_trying(),
             live_is_ready: live_is_known,
         };

@@ -374,3 +374,45 @@ fn copies_of_a_canary_without_a_shadow_are_told() {
     let note = evidence[0].note.clone().unwrap_or_default();
     assert!(note.contains("of the copies were dropped"), "{evidence:#?}");
 }
+
+/// Bug: a status said that a plan waits for its cycle until the end of that, although other things stood in its way by then. Cause: it showed what had been told of
+/// the wait, which nothing clears. Fix: what whoever judges has found is handed on with the evidence.
+#[test]
+fn a_wait_is_shown_as_long_as_it_lasts() {
+    let mut world = World::new(2);
+    world.steps(40, 0);
+    let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap().cycle(Duration::from_secs(3_600));
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.2)).run(plan).unwrap();
+    let waits = |world: &World| {
+        let of = |member: &Handle| member.rollout("v2").unwrap().status().unwrap().waits_until.is_some();
+        world.members.iter().map(of).collect::<Vec<_>>()
+    };
+    world.steps(120, 10);
+    assert_eq!(waits(&world), [true, true], "{}", world.told());
+    world.join_as(|builder| {
+        builder.source(|name: &str| if name == "v2" { Err("not here".into()) } else { Ok(version(name)) })
+    });
+    world.steps(30, 10);
+    world.members.pop();
+    assert_eq!(waits(&world), [false, false], "{}", world.told());
+}
+
+/// Bug: a process that began later said that all had happened a moment ago. Cause: it took the moment at which the head was agreed on for now. Fix:
+/// it goes by how long somebody has judged since.
+#[test]
+fn moments_are_the_same_in_a_process_that_begins_later() {
+    let mut world = World::new(2);
+    world.steps(40, 0);
+    staged(&world.members[0], "v2").promote().unwrap();
+    world.steps(60, 0);
+    staged(&world.members[0], "v3").canary(0.5).unwrap();
+    world.steps(600, 0);
+    world.join();
+    let moments =
+        |member: &Handle| [member.status().live_since, member.rollout("v3").unwrap().status().unwrap().since];
+    let [before, after] = [0, 2].map(|place| moments(&world.members[place]));
+    for (before, after) in before.into_iter().zip(after) {
+        let apart = before.since(after).max(after.since(before));
+        assert!(apart < Duration::from_secs(30), "{before} {after}");
+    }
+}
