@@ -8,7 +8,7 @@ use super::control::Control;
 use super::decider::Course;
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
-use super::saved::{SavedAttempt, SavedControl, owners};
+use super::saved::{SavedAttempt, SavedControl, SavedVersion, owners};
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::request::buckets::Buckets;
@@ -114,6 +114,7 @@ impl Control {
         for number in over {
             let Some(attempt) = self.attempt(number) else { continue };
             let version = attempt.version;
+            let known = SavedVersion { version, identity: attempt.identity };
             let cause: Option<Cause> = events.iter().find_map(|(_, event)| match event {
                 EventKind::Aborted { version: of, cause }
                 | EventKind::NoWayBack { version: of, cause }
@@ -124,8 +125,15 @@ impl Control {
                 }
                 _ => None,
             });
+            // Nobody has taken it back: another one was promoted while it was watched.
+            let is_superseded = cause.is_none()
+                && attempt.state.phase == Phase::Baking
+                && saved.live != known
+                && saved.retained.iter().any(|kept| kept.version == known && !kept.taken_back);
+            let cause =
+                cause.or_else(|| is_superseded.then_some(Cause::Superseded { by: saved.live.version }));
             let phase = match attempt.state.phase {
-                _ if self.live.id == version => Phase::Promoted,
+                _ if self.live.id == version || is_superseded => Phase::Promoted,
                 Phase::Baking => Phase::RolledBack,
                 _ => Phase::Aborted,
             };

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use switchback::events::EventKind;
+use switchback::events::{Cause, EventKind};
 use switchback::model::{Identity, LoadError, ModelError};
 use switchback::options::{Labels, Retention, Shadowing, Tiers};
+use switchback::plan::Bake;
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
 use switchback::{Builder, Model, Outcome, Phase, Plan, RollbackOutcome, Step, guard};
 
@@ -414,5 +415,25 @@ fn moments_are_the_same_in_a_process_that_begins_later() {
     for (before, after) in before.into_iter().zip(after) {
         let apart = before.since(after).max(after.since(before));
         assert!(apart < Duration::from_secs(30), "{before} {after}");
+    }
+}
+
+/// Bug: a new live that was watched, and replaced by the next promotion, was told as taken back. Cause: whatever had been watched and was live no more was
+/// taken for that. Fix: only where an event says so, or it is not retained as one that can be gone back to.
+#[test]
+fn a_watched_live_that_is_replaced_by_the_next_was_promoted() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    let bake = Bake::new(Duration::from_secs(86_400));
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.5)).bake(bake).promote().unwrap();
+    world.steps(3, 1);
+    let watched: Vec<_> = world.members.iter().map(|member| member.rollout("v2").unwrap()).collect();
+    staged(&world.members[0], "v3").promote().unwrap();
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["v3", "v3"]);
+    for rollout in &watched {
+        let status = rollout.status().unwrap();
+        assert_eq!(status.phase, Phase::Promoted, "{status:?}");
+        assert!(matches!(status.cause, Some(Cause::Superseded { by }) if by == "v3"), "{:?}", status.cause);
     }
 }
