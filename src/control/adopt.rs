@@ -98,7 +98,7 @@ impl Control {
         let frozen = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
         self.take_over(&saved, start, desk.now);
         self.decisions.clear();
-        evidence.decisions.into_iter().for_each(|decision| self.keep_decision(decision));
+        evidence.decisions.into_iter().for_each(|decision| self.keep_decision(Arc::new(decision)));
         // A freeze that was said here stands, and goes before one that was said there.
         self.frozen = frozen.or(self.frozen.take());
         let SavedVersion { version, identity } = saved.live;

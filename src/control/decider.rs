@@ -26,6 +26,7 @@ use crate::feedback::join::{JoinLimits, Joins};
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
 use crate::request::table::{Router, Routing};
+use crate::rollout::decision::Decision;
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::{Counts, Ledger};
@@ -277,6 +278,16 @@ impl Decider {
         let events = self.control.announcer.since(self.told);
         self.told = self.control.announcer.next();
         events
+    }
+
+    /// Numbers decisions on from this one: whoever has judged before has those until then.
+    pub(crate) fn number_on(&mut self, decided: u64) {
+        self.control.decided = self.control.decided.max(decided);
+    }
+
+    /// Returns the records of the decisions that were made since the last time.
+    pub(crate) fn take_decisions(&mut self) -> Vec<Arc<Decision>> {
+        self.control.decisions.drain(..).collect()
     }
 
     /// Adopts what live takes here, where its latencies are fixed for those that what comes is held against.

@@ -705,7 +705,7 @@ impl Control {
             decision.number = self.decided;
             evidence.decision = Some(self.decided);
             decision.evidence.decision = Some(self.decided);
-            self.keep_decision(decision);
+            self.keep_decision(Arc::new(decision));
         }
         evidence
     }
@@ -716,8 +716,8 @@ impl Control {
         self.decisions.iter().filter(|decision| decision.number > number).cloned().collect()
     }
 
-    pub(crate) fn keep_decision(&mut self, decision: Decision) {
-        self.decisions.push_back(Arc::new(decision));
+    pub(crate) fn keep_decision(&mut self, decision: Arc<Decision>) {
+        self.decisions.push_back(decision);
         while self.decisions.len() > DECISIONS_MAX {
             self.decisions.pop_front();
         }

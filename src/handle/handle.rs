@@ -411,7 +411,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. With a folder of state those of
-    /// earlier lives of the handle are among them. An
+    /// earlier lives of the handle are among them. In a fleet a process has those that it has made while it judged, and whoever judges next has
+    /// the next ones. An
     /// [`Evidence`](crate::guard::Evidence) that something followed from names its own by number.
     pub fn decisions(&self) -> Vec<Arc<Decision>> {
         self.inner.control.lock().decisions.iter().cloned().collect()

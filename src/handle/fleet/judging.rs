@@ -1,6 +1,7 @@
 //! Whoever judges for a fleet.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::agreement::{
@@ -15,16 +16,18 @@ use crate::control::saved::SavedControl;
 use crate::control::tick::{Snapshot, Verdicts};
 use crate::fleet::format::counts::{Book, Counted};
 use crate::fleet::format::ends::{AtOnce, Lived, TrialEnds};
-use crate::fleet::format::head::Head;
+use crate::fleet::format::head::{Head, Lowering};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
 use crate::fleet::format::row::Row;
 use crate::fleet::protocol::judge::{Judgement, Raise, Seen, Verdict};
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
+use crate::rollout::decision::Decision;
 use crate::stats::figures::rolling::Windows;
 use crate::stats::sequential::EValue;
 use crate::stats::sequential::in_time::{InTime, more_often};
+use crate::version::id::VersionId;
 
 /// What whoever judges has at hand: it goes on from one judgement to the next, under the same head.
 pub(super) struct Bench {
@@ -44,8 +47,19 @@ pub(super) struct FleetJudge<'a> {
     pub(super) ask: &'a dyn Fn(&Snapshot) -> Verdicts,
     /// What live takes here, and which identity it is.
     pub(super) live: &'a dyn Fn() -> Option<(Identity, Windows)>,
-    /// What happened that nothing follows from, for this process to tell.
-    pub(super) told: &'a RefCell<Vec<EventKind>>,
+    /// The attempts that were taken off here already, and are not yet in all.
+    pub(super) taken_off: &'a [Lowering],
+    /// What this process is to tell of it, and to keep.
+    pub(super) found: &'a RefCell<JudgedHere>,
+}
+
+/// What a judgement has come to that is in no head.
+#[derive(Default)]
+pub(super) struct JudgedHere {
+    /// What happened that nothing follows from, and what a guard saw that has failed.
+    pub(super) told: Vec<EventKind>,
+    /// The records of decisions.
+    pub(super) decisions: Vec<Arc<Decision>>,
 }
 
 impl FleetJudge<'_> {
@@ -194,10 +208,26 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                 why: why.chars().take(1_000).collect(),
             }
         });
+        let found = &mut *self.found.borrow_mut();
+        let is_known = |number: u32| self.taken_off.iter().any(|lowering| lowering.attempt == number);
+        let decisions = bench.decider.take_decisions();
+        found.decisions.extend(decisions.into_iter().filter(|decision| !is_known(decision.rollout)));
         if lower.is_empty() && raise.is_none() {
             let told = bench.decider.events();
-            self.told.borrow_mut().extend(told.iter().map(|event| event.kind.clone()));
+            found.told.extend(told.iter().map(|event| event.kind.clone()));
         } else {
+            // All that follows is told by a head; what a guard saw is not.
+            let number = |version: VersionId| {
+                let mut candidates = head.core.candidates.iter();
+                candidates.find(|one| one.version.version == version.as_str()).map(|one| one.attempt)
+            };
+            let failed = bench.decider.events().into_iter().filter_map(|event| match &event.kind {
+                EventKind::GuardFailed { version, .. } => {
+                    (!number(*version).is_some_and(is_known)).then(|| event.kind.clone())
+                }
+                _ => None,
+            });
+            found.told.extend(failed);
             // It has gone ahead of what is agreed on.
             *place = None;
         }

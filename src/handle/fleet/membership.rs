@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::agreement::{Told, active_of, control_of, with_lowered};
 use super::counts::FleetCounts;
-use super::judging::{Bench, evidence};
+use super::judging::{Bench, JudgedHere, evidence};
 use super::mail::{Courier, Mail, MailCounts};
 use super::register::{Replaced, has_landed, next_head, replace};
 use super::standing::Standing;
@@ -20,7 +20,7 @@ use crate::base::clock::{Clock, Shift, Timestamp};
 use crate::base::guarded::guarded;
 use crate::base::ordered::OrderedMap;
 use crate::control::decider::Demand;
-use crate::control::event::{Event, EventKind};
+use crate::control::event::Event;
 use crate::control::saved::{SavedControl, SavedVersion};
 use crate::fleet::format::ends::TrialEnds;
 use crate::fleet::format::envelope::{Kind, Sealer, print};
@@ -112,8 +112,8 @@ pub(crate) struct Agent {
     /// What was told here already, and a head that is made true later may tell as well.
     pub(super) told_here: Vec<Told>,
     pub(super) bench: RefCell<Option<Bench>>,
-    /// What the one that judges has to tell, in this process.
-    pub(super) told: RefCell<Vec<EventKind>>,
+    /// What the one that judges has to tell, and to keep, in this process.
+    pub(super) found: RefCell<JudgedHere>,
     /// The ledger whose evidence is shown.
     pub(super) shown: Hex,
     pub(super) requests: u64,
@@ -339,7 +339,7 @@ impl Joined {
             failed: Vec::new(),
             told_here: Vec::new(),
             bench: RefCell::default(),
-            told: RefCell::default(),
+            found: RefCell::default(),
             shown: Hex(0),
             requests: 0,
             failures: 0,

@@ -12,7 +12,7 @@ use super::agreement::{
     told_identity,
 };
 use super::counts::FleetCounts;
-use super::judging::{FleetJudge, KEYED};
+use super::judging::{FleetJudge, JudgedHere, KEYED};
 use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES};
 use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
@@ -156,13 +156,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// What whoever decides goes by.
     fn decider(&self, saved: &SavedControl, brought: &[Arc<dyn AnyVersion>]) -> Option<Decider> {
-        let (settings, figures) = {
+        let (settings, figures, decided) = {
             let control = &*self.control.lock();
-            (control.settings.clone(), figures_of_live(control))
+            (control.settings.clone(), figures_of_live(control), control.decided)
         };
         let setting = SavedSetting::of(&self.setting());
         let mut decider = Decider::new(settings, setting, saved, brought).ok()?;
         figures.into_iter().for_each(|figures| decider.know_live(figures));
+        decider.number_on(decided);
         Some(decider)
     }
 
@@ -467,8 +468,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let decide = |saved: &SavedControl| self.decider(saved, &[]);
             let ask = |snapshot: &crate::control::tick::Snapshot| snapshot.ask(&self.serving.shadow_judge());
             let live = || figures_of_live(&self.control.lock());
-            let (bench, told) = (&agent.bench, &agent.told);
-            let judge = FleetJudge { bench, decide: &decide, ask: &ask, live: &live, told };
+            let off_here = agent.member.following.lowered_here().to_vec();
+            let judge = FleetJudge {
+                bench: &agent.bench,
+                decide: &decide,
+                ask: &ask,
+                live: &live,
+                taken_off: &off_here,
+                found: &agent.found,
+            };
             agent.member.reply(lane, &judge, &reply, clock.now());
             if let Some(why) = agent.member.judge.refused.take() {
                 agent.error = Some(format!("what was judged cannot be agreed on: {why}"));
@@ -598,6 +606,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Makes what is agreed on true here, and takes the lease that it gives.
     fn make_true(&self, fleet: &Membership, agent: &mut Agent) {
         let Some(applied) = agent.head().cloned() else { return };
+        self.take_found(agent);
         // Whoever lowers something meanwhile goes first.
         let stands = loop {
             match self.align(fleet, agent, &applied) {
@@ -751,6 +760,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         Some(stands)
     }
 
+    /// Tells what was found by judging here, before what follows from it, and keeps its records.
+    fn take_found(&self, agent: &mut Agent) {
+        let JudgedHere { told, decisions } = std::mem::take(&mut *agent.found.borrow_mut());
+        if told.is_empty() && decisions.is_empty() {
+            return;
+        }
+        let now = self.serving.clock.now();
+        let control = &mut *self.control.lock();
+        for decision in decisions {
+            control.decided = control.decided.max(decision.number);
+            control.keep_decision(decision);
+        }
+        told.into_iter().for_each(|event| control.announcer.announce(now, control.epoch, event));
+    }
+
     /// Lets candidates be exposed for as long as the head that was made true says, and shows what guards have come to.
     fn take_lease(&self, agent: &mut Agent) {
         let now = self.serving.clock.now();
@@ -762,9 +786,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if let Some(course) = course_of(&ledger.more) {
                 control.show(course, shift);
             }
-        }
-        for event in std::mem::take(&mut *agent.told.borrow_mut()) {
-            control.announcer.announce(now, control.epoch, event);
         }
         if let Some(seat) = &mut control.seat {
             seat.lease_until = lease_until;

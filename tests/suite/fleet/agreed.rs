@@ -437,3 +437,33 @@ fn a_watched_live_that_is_replaced_by_the_next_was_promoted() {
         assert!(matches!(status.cause, Some(Cause::Superseded { by }) if by == "v3"), "{:?}", status.cause);
     }
 }
+
+/// Bug: no process of a fleet had the record of any decision, and none told which guard had failed. Cause: both were made by whoever judges on a copy of
+/// what is agreed on, which is dropped once something follows. Fix: the process that judges keeps the records, and tells.
+#[test]
+fn whoever_judges_keeps_its_decisions_and_tells_which_guard_failed() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[1], "bad").guard(guard::error_rate().at_most(0.02));
+    rollout.run(Plan::new([Step::canary(0.3).unwrap()]).unwrap()).unwrap();
+    world.steps(60, 3);
+    assert_eq!(world.phases("bad"), [None; 3], "{}", world.told());
+    for member in &world.members {
+        let judges = usize::from(member.fleet().unwrap().judges);
+        assert_eq!(
+            (told(member, "guard_failed"), member.decisions().len()),
+            (judges, judges),
+            "{}",
+            world.told()
+        );
+        let events = member.events();
+        let place = |name: &str| events.iter().position(|event| event.kind.name() == name);
+        assert!(place("guard_failed").is_none_or(|failed| Some(failed) < place("aborted")), "{events:#?}");
+        let cause = events.iter().find_map(|event| match &event.kind {
+            EventKind::Aborted { cause: Cause::Guard { evidence }, .. } => evidence.decision,
+            _ => None,
+        });
+        assert_eq!(cause, Some(1), "{events:#?}");
+        assert!(member.decisions().iter().all(|decision| decision.number() == 1));
+    }
+}
