@@ -260,14 +260,22 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
         "{model}  live {live}  at {term}.{sequence} since {} by {by}: {why}",
         Moment(seen.agreed_at)
     ))?;
+    if let Some(silent) = seen.silent {
+        out.line(&format!(
+            "nothing was written for {} s by this machine's clock: ages are as of {}",
+            silent.as_secs(),
+            Moment(seen.store_now)
+        ))?;
+    }
     if let Some(reason) = &seen.frozen {
         out.line(&format!("frozen: {reason}"))?;
     }
     match (&seen.judge, seen.judged_at) {
         (Some(judge), Some(at)) => out.line(&format!(
-            "judged by {judge}, {} times, last {} s ago; {} were given up",
+            "judged by {judge}, {} times, last {} s ago, at {}; {} were given up",
             seen.merged,
             seen.store_now.since(at).as_secs(),
+            Moment(at),
             seen.voids
         ))?,
         _ => out.line("nobody has judged yet")?,
@@ -295,7 +303,7 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
     let dash = |text: &str| if text.is_empty() { String::from("-") } else { text.to_owned() };
     let row = |member: &FleetMember| {
         let FleetMember { name, class, build, state, sequence, seen: at, not_ready, .. } = member;
-        let ago = format!("{} s ago", seen.store_now.since(*at).as_secs());
+        let ago = format!("{} s ago, at {}", seen.store_now.since(*at).as_secs(), Moment(*at));
         let unready = not_ready.iter().map(|one| format!("{}: {}", one.identity, one.reason));
         let unready = unready.collect::<Vec<_>>().join("; ");
         vec![
@@ -311,7 +319,8 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
     let heads = ["PROCESS", "CLASS", "BUILD", "IS", "AT", "SEEN", "CANNOT RUN"];
     out.table(&heads, seen.members.iter().map(row).collect())?;
     for entry in &seen.quarantined {
-        let until = entry.until.map(|until| format!(" until {}", Moment(until))).unwrap_or_default();
+        // It is in the time of plans, which stands still while nobody judges.
+        let until = entry.until.map(|until| format!(" until {} or later", Moment(until))).unwrap_or_default();
         let Quarantined { identity, version, reason, .. } = entry;
         out.line(&format!("quarantined: {identity} ({version}){until}: {reason}"))?;
     }

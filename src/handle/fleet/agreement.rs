@@ -228,6 +228,18 @@ fn cause_of(lowering: &Lowering) -> Cause {
         .unwrap_or_else(|_| Cause::Operator { reason: lowering.cause.clone() })
 }
 
+/// What a head says of itself, for people: whoever judges lowers by a cause, which is no text.
+pub(crate) fn why_of(head: &Head) -> String {
+    let lowering = head.lowered.iter().find(|lowering| lowering.cause == head.why);
+    lowering.map_or_else(|| head.why.clone(), |lowering| cause_of(lowering).to_string())
+}
+
+/// Whether a plan waits for all to have this identity.
+pub(crate) fn is_on_trial(head: &Head, identity: &str) -> bool {
+    let mut candidates = head.core.candidates.iter();
+    candidates.any(|one| one.version.identity == identity && one.phase != FleetPhase::Watched)
+}
+
 /// What is demanded by what was lowered, in a head or here, whatever the rest of the head says.
 fn demands_of<'a>(lowered: &'a [Lowering], saved: &'a SavedControl) -> impl Iterator<Item = Demand> + 'a {
     lowered.iter().filter_map(|lowering| {

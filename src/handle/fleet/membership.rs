@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::agreement::{Told, active_of, control_of, with_lowered};
+use super::agreement::{Told, active_of, control_of, is_on_trial, with_lowered};
 use super::counts::FleetCounts;
 use super::judging::{Bench, JudgedHere, evidence};
 use super::mail::{Courier, Mail, MailCounts};
@@ -479,6 +479,7 @@ impl Agent {
         let Place { term, seq } = following.place();
         let timing = following.timing();
         let (merged, voids) = self.member.judge.cuts();
+        let on_trial = |identity: &str| self.head().is_some_and(|of| is_on_trial(of.head(), identity));
         FleetStatus {
             name: self.member.name().to_string(),
             state: following.state(now).into(),
@@ -498,7 +499,7 @@ impl Agent {
                     reason: why.clone(),
                 })
                 .collect(),
-            members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at)).collect(),
+            members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at, on_trial)).collect(),
             ends: self.ends(),
             outcomes_waiting: mail.waiting,
             outcomes_received: mail.received,

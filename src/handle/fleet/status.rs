@@ -100,13 +100,16 @@ pub struct FleetNotReady {
 pub struct MemberNotReady {
     /// The version's identity, as it is written.
     pub identity: String,
+    /// It is on trial, so that no plan takes a step. Any other is live, or can be gone back to: such a process answers with another one then.
+    #[serde(default)]
+    pub on_trial: bool,
     /// Why not.
     pub reason: String,
 }
 
 impl FleetMember {
     /// What a row says, and when it was put.
-    pub(crate) fn of<C: Counts>(row: &Row<C>, at: Timestamp) -> Self {
+    pub(crate) fn of<C: Counts>(row: &Row<C>, at: Timestamp, on_trial: impl Fn(&str) -> bool) -> Self {
         Self {
             name: row.name.to_string(),
             class: row.class.clone(),
@@ -117,7 +120,11 @@ impl FleetMember {
             not_ready: row
                 .failed
                 .iter()
-                .map(|(identity, why)| MemberNotReady { identity: identity.clone(), reason: why.clone() })
+                .map(|(identity, why)| MemberNotReady {
+                    identity: identity.clone(),
+                    on_trial: on_trial(identity),
+                    reason: why.clone(),
+                })
                 .collect(),
         }
     }
@@ -210,8 +217,13 @@ impl fmt::Display for FleetStatus {
         for member in &self.members {
             let FleetMember { name, class, build, state, sequence, seen, not_ready } = member;
             write!(f, "\n  {name} {class} {build} is {state}, at {sequence}, seen {seen}")?;
-            for MemberNotReady { identity, reason } in not_ready {
-                write!(f, "\n    it cannot use {identity}, so no plan takes a step: {reason}")?;
+            for MemberNotReady { identity, on_trial, reason } in not_ready {
+                let so = if *on_trial {
+                    "so no plan takes a step"
+                } else {
+                    "and answers with another where that is live"
+                };
+                write!(f, "\n    it cannot use {identity}, {so}: {reason}")?;
             }
         }
         Ok(())

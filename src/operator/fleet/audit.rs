@@ -84,6 +84,13 @@ pub enum FleetFinding {
         /// When it was done last, by the store's clock; nothing where it never was.
         since: Option<Timestamp>,
     },
+    /// Processes are there that have not ended, and none has written anything for long.
+    Silent {
+        /// When something was written last, by the store's clock.
+        since: Timestamp,
+        /// How long ago that is, by the clock of whoever looks.
+        silent: Duration,
+    },
     /// A row is older than it was when its counts were taken.
     RowBehind {
         /// The process.
@@ -148,6 +155,11 @@ impl fmt::Display for FleetFinding {
             Self::NobodyJudges { since: Some(since) } => {
                 write!(f, "no process judges since {since}: look whether any reaches the store")
             }
+            Self::Silent { since, silent } => write!(
+                f,
+                "nothing was written since {since}, which is {} s by this machine's clock: look whether any process runs and reaches the store",
+                silent.as_secs()
+            ),
             Self::NobodyJudges { since: None } => f.write_str("no process has ever judged"),
             Self::RowBehind { member, number, had } => {
                 write!(f, "the row of process {member} has number {number} and had {had}: it was put back")
@@ -345,6 +357,9 @@ impl Reach {
         let there = lying.there(head).count();
         // Others take over after three ticks and some, and the first one of a fleet begins after a while.
         let patience = Duration::from_millis(head.timing.tick.saturating_mul(10).max(30_000));
+        if let Some(silent) = self.silent(head, lying.store_now).filter(|_| there > 0) {
+            findings.push(FleetFinding::Silent { since: lying.store_now, silent });
+        }
         let is_overdue = |since: Timestamp| there > 0 && lying.store_now.since(since) > patience;
         match &lying.ledger {
             Some(Ok((ledger, at))) => {

@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::control::event::EventKind;
 use crate::fleet::format::head::{Head, Place};
 use crate::fleet::format::value::Written;
-use crate::handle::fleet::agreement::events_of;
+use crate::handle::fleet::agreement::{events_of, why_of};
 
 /// Something that a fleet has agreed on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,7 +34,7 @@ fn decision(head: &Head) -> FleetDecision {
         sequence: head.place.seq,
         asked_at: head.asked_at,
         by: head.by.clone(),
-        why: head.why.clone(),
+        why: why_of(head),
         events: events_of(head).into_iter().map(|told| told.kind).collect(),
     }
 }

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::error::FleetError;
 use super::reach::{Reach, latest};
 use super::sweep::FleetFault;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Shift, Timestamp};
 use crate::control::look::{LookRetained, LookRollout, look_at};
 use crate::control::settings::Quarantined;
 use crate::fleet::Key;
-use crate::handle::fleet::agreement::course_of;
+use crate::handle::fleet::agreement::{course_of, is_on_trial, why_of};
 use crate::handle::fleet::{FleetMember, FleetState};
 use crate::rollout::guard::evidence::Evidence;
 use crate::version::id::VersionId;
@@ -35,13 +35,16 @@ pub struct FleetOverview {
     pub why: String,
     /// At least so late is it by the store's clock: the newest moment that it has shown.
     pub store_now: Timestamp,
+    /// How long nothing was written, by the clock of whoever looks; nothing where that is no longer than processes are silent, and clocks differ. All
+    /// ages are as of [`store_now`](Self::store_now), which stands still then.
+    pub silent: Option<Duration>,
     /// The version that answers by default.
     pub live: VersionId,
     /// Versions that can be gone back to, the first one first. Since when, in the time of plans.
     pub retained: Vec<LookRetained>,
     /// Rollouts that are not over, with what guards say of them.
     pub rollouts: Vec<LookRollout>,
-    /// What no plan tries again.
+    /// What no plan tries again. Until when is by the store's clock, if somebody judges until then.
     pub quarantined: Vec<Quarantined>,
     /// Why nothing moves by itself, where it was frozen.
     pub frozen: Option<String>,
@@ -98,16 +101,19 @@ impl Reach {
         });
         let rollouts = rollouts.collect();
         let retained = agreed.saved.retained.iter().map(LookRetained::of);
+        let on_trial = |identity: &str| is_on_trial(head, identity);
         let (mut members, mut gone) = (Vec::new(), 0);
         for (name, found) in &rows {
             let mark = ledger.as_ref().and_then(|(ledger, _)| ledger.marks.get(name));
             match &found.row {
                 Err(why) => cannot_be_read(&self.layout.row(*name), why.clone()),
                 Ok(row) if row.state.is_last() || mark.is_some_and(|mark| mark.closed.is_some()) => gone += 1,
-                Ok(row) => members.push(FleetMember::of(&**row, found.at)),
+                Ok(row) => members.push(FleetMember::of(&**row, found.at, on_trial)),
             }
         }
         let judged_at = ledger.as_ref().map(|(_, at)| *at);
+        let store_now = latest(&listed).max(agreed.at).max(judged_at.unwrap_or_default());
+        let shift = Shift::onto(agreed.now, store_now);
         let of = ledger.as_ref().map(|(ledger, _)| &**ledger);
         Ok(FleetOverview {
             model: self.model.clone(),
@@ -115,12 +121,13 @@ impl Reach {
             sequence: head.place.seq,
             agreed_at: agreed.at,
             by: head.by.clone(),
-            why: head.why.clone(),
-            store_now: latest(&listed).max(agreed.at).max(judged_at.unwrap_or_default()),
+            why: why_of(head),
+            store_now,
+            silent: self.silent(head, store_now),
             live: agreed.saved.live.version,
             retained: retained.collect(),
             rollouts,
-            quarantined: agreed.saved.quarantined(),
+            quarantined: agreed.saved.clone().on_time_line(shift).quarantined(),
             frozen: agreed.saved.frozen.clone(),
             judge: of.map(|ledger| ledger.judge.to_string()),
             judged_at,
@@ -145,6 +152,9 @@ impl fmt::Display for FleetOverview {
             "{model} at {term}.{sequence}: live {live}, {here} of {} processes follow",
             self.members.len()
         )?;
+        if let Some(silent) = self.silent {
+            write!(f, "; nothing was written for {} s by this machine's clock", silent.as_secs())?;
+        }
         if let Some(reason) = &self.frozen {
             write!(f, "; frozen: {reason}")?;
         }

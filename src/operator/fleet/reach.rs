@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::FleetError;
 use crate::base::chance::Dice;
@@ -51,6 +52,9 @@ pub(super) struct FoundRow {
     pub(super) row: Result<Arc<Row<FleetCounts>>, String>,
     pub(super) at: Timestamp,
 }
+
+/// So far apart clocks are that nobody looks after.
+const CLOCKS_APART: Duration = Duration::from_secs(120);
 
 /// The ledger, and when it was put.
 pub(super) type FoundLedger = (Arc<Ledger<FleetCounts>>, Timestamp);
@@ -170,6 +174,12 @@ impl Reach {
         obey(&mut decider, head, &[], &saved, now);
         let saved = decider.saved(now);
         Ok(Agreed { over, at, saved, decider, now, active_ms })
+    }
+
+    /// How long nothing was written by the own clock, where that is longer than a fleet is silent that has processes.
+    pub(super) fn silent(&self, head: &Head, store_now: Timestamp) -> Option<Duration> {
+        let silent = self.clock.now().since(store_now);
+        (silent > head.timing.gone_after().saturating_add(CLOCKS_APART)).then_some(silent)
     }
 
     /// The ledger, with when it was put; why it cannot be read, where it cannot.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use switchback::events::{Cause, EventKind};
 use switchback::model::{Identity, LoadError, ModelError};
-use switchback::options::{Labels, Retention, Shadowing, Tiers};
+use switchback::operator::{FleetFinding, FleetOperator};
+use switchback::options::{Fleet, Labels, Retention, Shadowing, Tiers};
 use switchback::plan::Bake;
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
-use switchback::{Builder, Model, Outcome, Phase, Plan, RollbackOutcome, Step, guard};
+use switchback::{Builder, Clock, Model, Outcome, Phase, Plan, RollbackOutcome, Step, guard};
 
 use super::members::{Handle, World, staged, version};
 
@@ -466,4 +467,69 @@ fn whoever_judges_keeps_its_decisions_and_tells_which_guard_failed() {
         assert_eq!(cause, Some(1), "{events:#?}");
         assert!(member.decisions().iter().all(|decision| decision.number() == 1));
     }
+}
+
+fn looks_at(world: &World, clock: &Clock) -> FleetOperator {
+    FleetOperator::with_clock(&Fleet::on(world.line()), "late", clock.clone()).unwrap()
+}
+
+/// Bug: `fleet status` and `fleet verify` said of a fleet that had been dead for hours that it had judged a second ago. Cause: all ages are as of the newest
+/// thing that lies in the store. Fix: where that is long ago by the clock of whoever looks, both say so.
+#[test]
+fn a_fleet_that_writes_nothing_any_more_is_told_as_silent() {
+    let mut world = World::new(2);
+    world.steps(40, 0);
+    let later = Clock::manual(world.clock.now());
+    later.advance(Duration::from_secs(5 * 3_600));
+    let (now, later) = (looks_at(&world, &world.clock), looks_at(&world, &later));
+    assert_eq!(now.overview().unwrap().silent, None);
+    assert!(now.audit().unwrap().is_whole(), "{:#?}", now.audit());
+    let seen = later.overview().unwrap();
+    assert!(seen.silent.is_some_and(|silent| silent > Duration::from_secs(17_000)), "{seen:?}");
+    assert!(seen.to_string().contains("nothing was written for"), "{seen}");
+    let found = later.audit().unwrap();
+    assert!(matches!(found.findings[..], [FleetFinding::Silent { .. }]) && !found.is_whole(), "{found:#?}");
+    // Of one whose processes have ended as they should nothing is wrong.
+    world.members.iter().for_each(|member| member.close(Duration::ZERO).unwrap());
+    assert!(later.audit().unwrap().is_whole(), "{:#?}", later.audit());
+}
+
+/// Bug: of a process that could not open a version which is retained it was said that no plan takes a step. Cause: all that it cannot use was taken to be
+/// on trial. Fix: it is said of what is.
+#[test]
+fn a_version_that_is_not_on_trial_stands_in_the_way_of_no_plan() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    for name in ["v2", "v3"] {
+        staged(&world.members[0], name).promote().unwrap();
+        world.steps(3, 1);
+    }
+    world.join_as(|builder| {
+        builder.source(|name: &str| if name == "v2" { Err("removed".into()) } else { Ok(version(name)) })
+    });
+    world.steps(20, 1);
+    let judge = world.members.iter().find(|member| member.fleet().unwrap().judges).unwrap();
+    let status = judge.fleet().unwrap();
+    let unready: Vec<_> = status.members.iter().flat_map(|member| &member.not_ready).collect();
+    assert!(matches!(unready[..], [one] if !one.on_trial && one.reason.contains("removed")), "{unready:?}");
+    let shown = status.to_string();
+    assert!(
+        shown.contains("and answers with another where that is live: ") && !shown.contains("no plan"),
+        "{shown}"
+    );
+}
+
+/// Bug: the log of a fleet had JSON where a guard had taken a candidate off. Cause: what stands in a head for that is a cause, as it is read again. Fix: it is
+/// shown in words.
+#[test]
+fn what_a_guard_has_taken_off_is_in_the_log_in_words() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.02)).canary(0.3).unwrap();
+    world.steps(60, 5);
+    assert_eq!(world.phases("bad"), [None; 2], "{}", world.told());
+    let log = looks_at(&world, &world.clock).decisions(50).unwrap();
+    let guard = log.iter().find(|one| one.by == "guard").unwrap();
+    assert!(guard.why.contains("the guard"), "{guard:?}");
+    assert!(log.iter().all(|one| !one.why.contains('{')), "{log:#?}");
 }

@@ -1212,7 +1212,7 @@ fn a_promotion_is_told_where_it_is_true_and_not_before() {
     // Whoever judges says so to people: a plan that nothing guards has no guard whose note could.
     world.steps(8, 1);
     let said = |handle: &Handle| handle.fleet().unwrap().to_string();
-    let why = "so no plan takes a step: not copied yet";
+    let why = "and answers with another where that is live: not copied yet";
     assert!(world.members.iter().any(|member| said(member).contains(why)), "{}", said(&world.members[0]));
     opens.store(true, Ordering::Relaxed);
     world.steps(70, 1);
