@@ -479,6 +479,9 @@ impl Agent {
         let Place { term, seq } = following.place();
         let timing = following.timing();
         let (merged, voids) = self.member.judge.cuts();
+        // Who cannot ask the store judges nothing, and knows of no other for how long.
+        let judges = self.member.judge.judging && now < following.lease_until();
+        let rows = self.member.judge.rows().filter(|_| judges);
         let on_trial = |identity: &str| self.head().is_some_and(|of| is_on_trial(of.head(), identity));
         FleetStatus {
             name: self.member.name().to_string(),
@@ -486,7 +489,7 @@ impl Agent {
             term,
             sequence: seq,
             confirmed: self.confirmed,
-            judges: self.member.judge.judging,
+            judges,
             merged,
             voids,
             pending,
@@ -499,7 +502,7 @@ impl Agent {
                     reason: why.clone(),
                 })
                 .collect(),
-            members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at, on_trial)).collect(),
+            members: rows.map(|(row, at)| FleetMember::of(row, at, on_trial)).collect(),
             ends: self.ends(),
             outcomes_waiting: mail.waiting,
             outcomes_received: mail.received,

@@ -27,7 +27,7 @@ pub struct FleetStatus {
     pub sequence: u64,
     /// When it was last confirmed that this is the newest; nothing before the first time.
     pub confirmed: Option<Timestamp>,
-    /// Whether this process is the one that judges.
+    /// Whether this process is the one that judges. One that is cut off judges nothing.
     pub judges: bool,
     /// How many times evidence was brought together, as far as is known here.
     pub merged: u64,
