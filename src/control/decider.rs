@@ -474,6 +474,12 @@ impl Decider {
         true
     }
 
+    /// The new live that is watched, where one is: nobody answers in its place, so it cannot be held.
+    pub(crate) fn watched(&self) -> Option<(u32, VersionId)> {
+        let watched = self.control.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking)?;
+        Some((watched.number, watched.version))
+    }
+
     /// The evidence that the harm of an attempt must reach, of one of its tests.
     pub(crate) fn harm_threshold(&self, number: u32) -> EValue {
         let attempt = self.control.attempt(number);

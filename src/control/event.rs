@@ -552,6 +552,16 @@ pub enum EventKind {
         /// Why not.
         reason: String,
     },
+    /// Many processes ended without a word within a minute while this version was live in them, and watched. That may have another reason, such as a
+    /// node, so the watch goes on: look at it. The process that judges tells it.
+    EndedAtOnce {
+        /// The version.
+        version: VersionId,
+        /// How many ended.
+        ended: u64,
+        /// How many it was live in.
+        of: u64,
+    },
     /// What was lowered here while others could not know has come too late, and is so no more: they had gone on, and nothing of it could be done
     /// when they were told. Look at it, and say it again where it still holds.
     Lapsed {
@@ -909,6 +919,10 @@ impl fmt::Display for Event {
             EventKind::NotReady { version, reason } => {
                 write!(f, "{version} cannot be used in this process, which the fleet has agreed on: {reason}")
             }
+            EventKind::EndedAtOnce { version, ended, of } => write!(
+                f,
+                "{ended} of {of} processes ended without a word within a minute with {version} live in them: its watch goes on, look whether it is the reason"
+            ),
             EventKind::Lapsed { version, live, cause } => {
                 write!(
                     f,

@@ -67,6 +67,7 @@ impl EventKind {
             Self::FleetRejoined => "fleet_rejoined",
             Self::FleetDiverged => "fleet_diverged",
             Self::NotReady { .. } => "not_ready",
+            Self::EndedAtOnce { .. } => "ended_at_once",
             Self::Lapsed { .. } => "lapsed",
             Self::Closed => "closed",
         }
@@ -112,6 +113,7 @@ impl EventKind {
             | Self::AnswersInDoubt { version, .. }
             | Self::Unavailable { version, .. }
             | Self::NotReady { version, .. }
+            | Self::EndedAtOnce { version, .. }
             | Self::Lapsed { version, .. }
             | Self::ThreadAbandoned { version, .. } => Some(*version),
             Self::Drifted { version, .. } | Self::DriftEnded { version, .. } => *version,
@@ -200,6 +202,7 @@ impl EventKind {
         "fleet_rejoined",
         "fleet_diverged",
         "not_ready",
+        "ended_at_once",
         "lapsed",
         "closed",
     ];

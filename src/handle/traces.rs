@@ -269,6 +269,7 @@ fn level(event: &Event) -> Level {
         | Kind::StateFolderMended { .. }
         | Kind::FleetCutOff { .. }
         | Kind::NotReady { .. }
+        | Kind::EndedAtOnce { .. }
         | Kind::Lapsed { .. }
         | Kind::ThreadDied { .. }
         | Kind::ThreadAbandoned { .. }

@@ -48,6 +48,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Loaded { version, .. }
         | Kind::Drilled { version, .. }
         | Kind::NotReady { version, .. }
+        | Kind::EndedAtOnce { version, .. }
         | Kind::Lapsed { version, .. }
         | Kind::Unavailable { version, .. } => about(version),
         Kind::AllocationEnded { candidates } if candidates.contains(&candidate) => Concern::Version,

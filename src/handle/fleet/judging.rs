@@ -49,6 +49,8 @@ pub(super) struct FleetJudge<'a> {
     pub(super) live: &'a dyn Fn() -> Option<(Identity, Windows)>,
     /// The attempts that were taken off here already, and are not yet in all.
     pub(super) taken_off: &'a [Lowering],
+    /// The attempts of which it was told that many processes have ended at once.
+    pub(super) told_ends: &'a RefCell<Vec<u32>>,
     /// What this process is to tell of it, and to keep.
     pub(super) found: &'a RefCell<JudgedHere>,
 }
@@ -193,8 +195,16 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                      resume it if they ended for another reason"
                 );
                 raised |= bench.decider.hold(*attempt, reason, now);
+                let watched = bench.decider.watched().filter(|(number, _)| number == attempt);
+                let told_ends = &mut *self.told_ends.borrow_mut();
+                if let Some((number, version)) = watched.filter(|(number, _)| !told_ends.contains(number)) {
+                    told_ends.push(number);
+                    let event = EventKind::EndedAtOnce { version, ended, of };
+                    self.found.borrow_mut().told.push(event);
+                }
             }
         }
+        self.told_ends.borrow_mut().retain(|number| head.candidate(*number).is_some());
         let raise = (raised && lower.is_empty()).then(|| {
             let saved = bench.decider.saved(now);
             let events = bench.decider.events();

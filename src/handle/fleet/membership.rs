@@ -114,6 +114,8 @@ pub(crate) struct Agent {
     pub(super) bench: RefCell<Option<Bench>>,
     /// What the one that judges has to tell, and to keep, in this process.
     pub(super) found: RefCell<JudgedHere>,
+    /// The watched lives of which it has told that many processes have ended at once.
+    pub(super) told_ends: RefCell<Vec<u32>>,
     /// The ledger whose evidence is shown.
     pub(super) shown: Hex,
     pub(super) requests: u64,
@@ -340,6 +342,7 @@ impl Joined {
             told_here: Vec::new(),
             bench: RefCell::default(),
             found: RefCell::default(),
+            told_ends: RefCell::default(),
             shown: Hex(0),
             requests: 0,
             failures: 0,

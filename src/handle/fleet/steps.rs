@@ -475,6 +475,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 ask: &ask,
                 live: &live,
                 taken_off: &off_here,
+                told_ends: &agent.told_ends,
                 found: &agent.found,
             };
             agent.member.reply(lane, &judge, &reply, clock.now());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use switchback::events::{Cause, EventKind};
 use switchback::fleet::InMemory;
 use switchback::options::{Fleet, FleetTiming, Threads};
+use switchback::plan::Bake;
 use switchback::status::FleetEnds;
 use switchback::{Clock, Model, ModelHandle, Task, Timestamp, closure};
 
@@ -253,4 +254,26 @@ fn a_candidate_is_held_where_many_processes_end_at_once_and_goes_on_when_it_is_t
     assert_eq!(world.phases(), BTreeSet::from(["Canary".to_owned()]), "{:?}", world.ends());
     assert_eq!(world.ends().unwrap().exposed_ends, 1);
     assert!(world.causes().is_empty());
+}
+
+/// Bug: where many processes ended at once with a new live that was watched nothing said so, though the page promised that it is held. Cause: it cannot be, and
+/// what was not held was told to nobody. Fix: whoever judges tells it, once, and the watch goes on.
+#[test]
+fn a_watched_live_under_which_many_processes_end_at_once_is_told() {
+    let mut world = World::new(6, 5);
+    world.minutes(60, false);
+    let rollout = world.members[0].0.stage("v2", closure("v2@1", |_: &f64| Ok(0.75))).unwrap();
+    rollout.bake(Bake::new(Duration::from_secs(86_400))).promote().unwrap();
+    world.minutes(3, false);
+    (0..3).for_each(|_| world.kill(3));
+    (0..3).for_each(|_| world.start());
+    world.minutes(10, false);
+    let events = world.members.iter().flat_map(|(handle, _)| handle.events());
+    let told: Vec<_> = events.filter(|event| event.kind.name() == "ended_at_once").collect();
+    assert!(
+        matches!(&told[..], [one] if matches!(one.kind, EventKind::EndedAtOnce { ended: 3, of: 6, .. })),
+        "{told:?}"
+    );
+    assert_eq!(world.phases(), BTreeSet::from(["Baking".to_owned()]));
+    assert!(world.causes().is_empty() && world.paused().is_none());
 }
