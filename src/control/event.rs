@@ -180,7 +180,7 @@ pub enum EventKind {
     Undecidable {
         /// The candidate.
         version: VersionId,
-        /// The planner's forecast, in words.
+        /// The planner's forecast, in words. In a fleet it is by the traffic of the process that began the plan, and says so.
         forecast: String,
     },
     /// A plan waits for its [cycle](crate::Plan::cycle) and for nothing else: every guard passes, and its last step has all

@@ -27,7 +27,8 @@ use crate::rollout::guard::tested::Tested;
 use crate::rollout::plan::{Exposure, Plan, PlanError};
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
+    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request. In a fleet it is the traffic of this process alone,
+    /// while what all processes see decides: with N of them that are asked alike, say [`forecast`](Self::forecast) N times its rate.
     pub fn traffic(&self) -> Option<Traffic> {
         self.inner.traffic()
     }
@@ -154,6 +155,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
                 Span(budget)
             );
+            let forecast = inner.of_whose_traffic(forecast);
             told.push(EventKind::Undecidable { version, forecast });
         }
         Ok(Followed { plan, rules, told })
@@ -164,7 +166,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let inner = &self.handle.inner;
         let traffic = inner.traffic()?;
         let thresholds = self.thresholds(plan, 0);
-        undecidable(&self.subjects(), plan, inner.serving.shadow.is_some(), thresholds, &traffic)
+        let told = undecidable(&self.subjects(), plan, inner.serving.shadow.is_some(), thresholds, &traffic)?;
+        Some(inner.of_whose_traffic(told))
     }
 }
 
@@ -172,6 +175,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// The errors that all tries of an identity may have together.
     fn error_budget(&self) -> ErrorBudget {
         self.control.lock().settings.error_budget
+    }
+
+    /// What a forecast says, with a word on what it does not know.
+    fn of_whose_traffic(&self, forecast: String) -> String {
+        if !self.is_in_fleet() {
+            return forecast;
+        }
+        format!("{forecast} (by the traffic of this process alone: all of the fleet's decides)")
     }
 
     fn tick_interval(&self) -> Duration {

@@ -533,3 +533,35 @@ fn what_a_guard_has_taken_off_is_in_the_log_in_words() {
     assert!(guard.why.contains("the guard"), "{guard:?}");
     assert!(log.iter().all(|one| !one.why.contains('{')), "{log:#?}");
 }
+
+/// Bug: the figure that says which process judges stayed at 1 in one that was cut off, so that nobody was told that no process judges. Cause: who judges says so
+/// until it finds that another one does, and finds nothing where it cannot ask. Fix: it judges while it has a lease.
+#[test]
+fn a_process_that_is_cut_off_judges_nothing() {
+    let mut world = World::new(2);
+    world.steps(40, 1);
+    let judges = |world: &World| {
+        let of = |member: &Handle| member.fleet().unwrap();
+        world.members.iter().filter(|member| of(member).judges || !of(member).members.is_empty()).count()
+    };
+    assert_eq!(judges(&world), 1, "{}", world.told());
+    world.cut(true);
+    world.steps(15, 1);
+    assert_eq!(judges(&world), 0, "{}", world.told());
+    world.cut(false);
+    world.steps(20, 1);
+    assert_eq!(judges(&world), 1, "{}", world.told());
+}
+
+/// Bug: a plan that a fleet decides within minutes was told as one that cannot be decided. Cause: the forecast goes by the traffic of one process. Fix: as long as
+/// it does it says so.
+#[test]
+fn a_forecast_says_that_it_is_by_the_traffic_of_one_process() {
+    let mut world = World::new(2);
+    world.steps(20, 1);
+    let plan = Plan::new([Step::canary(0.001).unwrap().max_duration(Duration::from_secs(60))]).unwrap();
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.02)).run(plan).unwrap();
+    let events = world.members[0].events();
+    let told = events.iter().find(|event| event.kind.name() == "undecidable").unwrap();
+    assert!(told.to_string().contains("by the traffic of this process alone"), "{told}");
+}
