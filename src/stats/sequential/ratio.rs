@@ -309,12 +309,16 @@ impl SplitRatioTest {
             return strata().map(|(_, arms)| self.e_value(arms)).sum();
         }
         // What is staked on the candidate is staked on all kinds, and mixed once; what live's ratios are is looked for by each.
-        let cells: Vec<_> = strata().map(|(_, arms)| in_cells(arms)).collect();
+        let stakes: Vec<Range<usize>> = Nuisance::by_stake_on_candidate().collect();
+        let mut together = vec![EValue::ONE; stakes.len()];
+        for observed in strata().map(|(_, arms)| in_cells(arms)).filter(|observed| !observed.is_empty()) {
+            let mut wealth = self.0.wealths(&observed);
+            for (all, strategies) in together.iter_mut().zip(&stakes) {
+                *all = all.times(self.0.infimum_of(&mut wealth, strategies.clone()));
+            }
+        }
         let all = Nuisance::stakes().count() as f64;
-        EValue::weighted_mean(Nuisance::by_stake_on_candidate().map(|strategies| {
-            let weight = strategies.len() as f64 / all;
-            (weight, cells.iter().map(|observed| self.0.infimum_of(observed, strategies.clone())).sum())
-        }))
+        EValue::weighted_mean(stakes.iter().map(|strategies| strategies.len() as f64 / all).zip(together))
     }
 }
 
@@ -477,28 +481,34 @@ impl Nuisance {
     /// A lower bound of the evidence against the value of live's ratio that excuses the candidate best, refined where it
     /// is lowest.
     fn infimum(&self, observed: &[(usize, u64)]) -> EValue {
-        self.infimum_of(observed, 0..Self::stakes().count())
-    }
-
-    /// The same of these strategies alone, each weighing as much.
-    fn infimum_of(&self, observed: &[(usize, u64)], strategies: Range<usize>) -> EValue {
         if observed.is_empty() {
             return EValue::ONE;
         }
+        self.infimum_of(&mut self.wealths(observed), 0..Self::stakes().count())
+    }
+
+    /// The wealths at each value of live's ratio that is asked for, computed once.
+    fn wealths<'a>(&'a self, observed: &'a [(usize, u64)]) -> impl FnMut(usize) -> Arc<[f64]> + 'a {
+        let mut known: OrderedMap<usize, Arc<[f64]>> = OrderedMap::new();
+        move |place| {
+            let made = || self.wealth_at(place, observed).ln().collect();
+            Arc::clone(known.entry(place).or_insert_with(made))
+        }
+    }
+
+    /// The same of these strategies alone, each weighing as much.
+    fn infimum_of(&self, wealth: &mut impl FnMut(usize) -> Arc<[f64]>, strategies: Range<usize>) -> EValue {
         let weight = -ln(strategies.len() as f64);
-        let wealth = |place: usize| -> Vec<f64> {
-            let all = self.wealth_at(place, observed);
-            all.ln().skip(strategies.start).take(strategies.len()).collect()
-        };
         // Of each cell: its ends, the wealths there, and the bound.
         let cell = |from: (usize, Arc<[f64]>), to: (usize, Arc<[f64]>)| {
-            let worse: Vec<f64> = from.1.iter().zip(to.1.iter()).map(|(a, b)| weight + a.min(*b)).collect();
+            let ends = from.1.iter().zip(to.1.iter()).skip(strategies.start).take(strategies.len());
+            let worse: Vec<f64> = ends.map(|(a, b)| weight + a.min(*b)).collect();
             let bound = ln_sum_exp(&worse).unwrap_or(f64::NEG_INFINITY);
             (bound, from, to)
         };
-        let end = |place: usize| (place, Arc::<[f64]>::from(wealth(place)));
+        let mut end = |place: usize| (place, wealth(place));
         const FIRST: usize = CELLS / 16;
-        let ends: Vec<_> = (0..=CELLS).step_by(FIRST).map(end).collect();
+        let ends: Vec<_> = (0..=CELLS).step_by(FIRST).map(&mut end).collect();
         let mut cells: Vec<_> =
             ends.iter().zip(ends.iter().skip(1)).map(|(from, to)| cell(from.clone(), to.clone())).collect();
         loop {

@@ -173,7 +173,9 @@ fn an_absolute_limit_on_a_score_that_live_breaks_too_takes_nobody_back() {
     let kpi = || Kpi::rate("complaint").unwrap().lower_is_better();
     let rule = || guard::kpi("complaint").at_most(0.1);
     let both = |ask: &Ask, _: bool| f64::from(u8::from(ask.chance(1) < 0.13));
-    each_seed(16, |seed| business(seed, 200, kpi(), (rule(), canary(0.5)), both)).are_rarely_taken_back();
+    // Of so few one may be by chance, in ten such lots.
+    let fates = each_seed(16, |seed| business(seed, 200, kpi(), (rule(), canary(0.5)), both));
+    assert_eq!(fates.count(Verdict::TakenBack), 0, "{fates}");
     // One that breaks it where live does not is taken back as before.
     let alone =
         |ask: &Ask, candidate: bool| f64::from(u8::from(ask.chance(1) < if candidate { 0.2 } else { 0.05 }));

@@ -425,7 +425,7 @@ fn a_candidate_with_fewer_users_that_count_is_not_worse_for_it() {
     for seed in 0..4 {
         let (service, rollouts, clock) = ranking(seed, &["v2", "v3"]);
         let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
-        service.allocate(Allocation::top_two(guard::kpi("click")).every(seconds(600)), &all).unwrap();
+        service.allocate(Allocation::top_two(guard::kpi("click")).every(seconds(50)), &all).unwrap();
         let mut chance = Chance(seed + 90);
         for now in 0..100_u32 {
             for number in 0..60_u32 {
