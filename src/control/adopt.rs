@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Answered, Attempt, Held};
+use super::attempt::{Answered, Attempt, Held, Said};
 use super::circuit::Circuit;
 use super::control::{Control, LEASE_INTERVALS};
 use super::counter::{Counter, Feeds};
@@ -27,6 +27,7 @@ use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::base::packed::Packed;
 use crate::base::share::Share;
+use crate::base::text::{bounded_text, list};
 use crate::feedback::join::Joins;
 use crate::feedback::saved::Earlier;
 use crate::model::identity::Identity;
@@ -34,6 +35,7 @@ use crate::request::buckets::Buckets;
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::course::Course;
 use crate::rollout::guard::design::Setting;
+use crate::rollout::guard::stated::Stated;
 use crate::rollout::phase::Phase;
 use crate::stats::counting::intake::Intake;
 use crate::stats::counting::keys::Keys;
@@ -77,6 +79,8 @@ pub(crate) struct Start<'a> {
     pub(crate) missing: OrderedMap<VersionId, String>,
     /// Bytes that were cut off the end of the journal.
     pub(crate) torn_bytes: u64,
+    /// Whether a guard that is no rule can judge two versions here, live and another.
+    pub(crate) can_judge: &'a dyn Fn([VersionId; 2], &Stated) -> bool,
 }
 
 impl Control {
@@ -140,13 +144,8 @@ impl Control {
             let (number, slot, version) = (attempt.number, attempt.slot, attempt.version.version);
             match start.loaded.get(&version) {
                 Some(loaded) if live_stands => {
-                    let restored = self.restored(
-                        attempt,
-                        seen.remove(&number),
-                        loaded,
-                        &start.setting,
-                        (shift, desk.now),
-                    );
+                    let restored =
+                        self.restored(attempt, seen.remove(&number), loaded, start, (shift, desk.now));
                     self.remember(loaded, desk.now);
                     self.attempts.push(restored);
                 }
@@ -298,7 +297,7 @@ impl Control {
         saved: SavedAttempt,
         seen: Option<SavedAttemptEvidence>,
         version: &Arc<dyn AnyVersion>,
-        setting: &Setting<'_>,
+        start: &Start<'_>,
         (shift, now): (Shift, Timestamp),
     ) -> Attempt {
         let (candidate, control) = (self.new_arm(), self.new_arm());
@@ -328,6 +327,8 @@ impl Control {
             identity: version.identity,
             loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
+            missing: saved.hosts,
+            looks: saved.looks,
             plan: saved.plan,
             bake: saved.bake,
             state: saved.state,
@@ -361,17 +362,22 @@ impl Control {
             course,
             ended: None,
         };
-        let lost = saved.others + attempt.guard_again(&saved.guards, setting);
+        let lost = attempt.guard_again(&saved.guards, &start.setting);
+        attempt.missing.extend(lost);
+        attempt.state_again(saved.stated, self.live.id, start);
         if attempt.state.phase == Phase::Baking {
             attempt.judge_alone();
         }
         if attempt.probes.len() == saved.probes.len() {
             attempt.probes = saved.probes;
         }
-        if lost > 0 && !attempt.state.paused && !attempt.state.phase.is_over() {
-            // A guard that nobody asks protects nobody.
+        if !attempt.missing.is_empty() {
+            // A guard that nobody asks protects nobody, and one that was paused may be resumed.
             attempt.hold(now);
-            let reason = format!("{lost} of its guards are the host's own: add them again, then resume");
+            let names = list(&attempt.missing, 0);
+            let reason = bounded_text(format!(
+                "these of its guards are not here: {names}; add them again, then resume"
+            ));
             let event = EventKind::Paused { version: version.id, reason };
             self.announcer.announce(now, self.epoch, event);
         }
@@ -446,19 +452,35 @@ impl Control {
 }
 
 impl Attempt {
-    /// Adds the guards that were written down, each where it stood. How many of them cannot be had here.
-    pub(super) fn guard_again(&mut self, guards: &[SavedGuard], setting: &Setting<'_>) -> usize {
-        let mut lost = 0;
+    /// Adds the guards that were written down, each where it stood. The names of those that cannot be had here.
+    pub(super) fn guard_again(&mut self, guards: &[SavedGuard], setting: &Setting<'_>) -> Vec<String> {
+        let mut lost = Vec::new();
         for guard in guards {
-            match self.add_guard(Arc::new(guard.rule.clone()), Some(guard.rule.clone()), false, setting) {
+            let said = Said::Stated(Stated::Rule(guard.rule.clone()));
+            match self.add_guard(Arc::new(guard.rule.clone()), said, setting) {
                 Ok(_) => {
                     let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
                     tests.filter(|test| test.rule == guard.rule).for_each(|test| test.restore(guard));
                 }
-                Err(_) => lost += 1,
+                Err(_) => lost.push(guard.rule.to_string()),
             }
         }
         lost
+    }
+
+    /// Adds the guards that were written down as sentences. Those that cannot judge here are missing.
+    fn state_again(&mut self, sentences: Vec<String>, live: VersionId, start: &Start<'_>) {
+        let versions = [live, self.version];
+        for sentence in sentences {
+            let stated = sentence.parse::<Stated>().ok();
+            match stated.filter(|stated| (start.can_judge)(versions, stated)) {
+                Some(stated) => {
+                    let guard = Arc::new(stated.clone());
+                    let _ = self.add_guard(guard, Said::Stated(stated), &start.setting);
+                }
+                None => self.missing.push(sentence),
+            }
+        }
     }
 
     /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched

@@ -29,6 +29,7 @@ use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
 use crate::rollout::guard::numbers::written;
 use crate::rollout::guard::rule::{Figure, Rule};
+use crate::rollout::guard::stated::Stated;
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
@@ -55,6 +56,11 @@ pub(crate) struct Attempt {
     pub(crate) loaded: Option<Arc<dyn AnyVersion>>,
     /// Asked as long as the attempt runs; none after that.
     pub(crate) guards: Vec<Guarded>,
+    /// The guards that an earlier life of the handle had and this one has not, by name, until they are added again.
+    pub(crate) missing: Vec<String>,
+    /// Windows of drift that its guards have looked at, in this life of the handle or an earlier one: each look has spent some error.
+    #[cfg(any(feature = "drift", feature = "state"))]
+    pub(crate) looks: u32,
     pub(crate) plan: Option<Plan>,
     /// How it is watched once it is live.
     pub(crate) bake: Bake,
@@ -135,9 +141,44 @@ pub(crate) struct Held {
 #[derive(Clone)]
 pub(crate) struct Guarded {
     pub(crate) guard: Arc<dyn Guard>,
+    /// What it said that it is: it is not asked where the control lock is held.
+    pub(crate) said: Said,
     pub(crate) test: Option<GuardTest>,
-    /// It looks at windows of drift, and spends error on each.
-    pub(crate) looks: bool,
+}
+
+/// What a guard is.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// One of this crate's, as a sentence states it.
+    Stated(Stated),
+    /// One of the host's own.
+    Hosts {
+        name: String,
+        /// It looks at windows of drift, and spends error on each.
+        looks: bool,
+    },
+}
+
+impl Said {
+    /// Its name, as it is told.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Stated(stated) => stated.to_string(),
+            Self::Hosts { name, .. } => name.clone(),
+        }
+    }
+
+    /// Whether it looks at windows of drift, and spends error on each.
+    pub(crate) fn looks(&self) -> bool {
+        match self {
+            Self::Stated(stated) => stated.needs().drift,
+            Self::Hosts { looks, .. } => *looks,
+        }
+    }
+
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Stated(own), Self::Stated(other)) if own == other)
+    }
 }
 
 /// The test behind a guard of this crate's.
@@ -257,22 +298,20 @@ impl Attempt {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())
     }
 
-    /// Adds a guard, with its test where it is one of this crate's. `rule` is what it says that it is: it is not asked here,
-    /// where the control lock is held. Whether it was added: a rule that is tested already would be the same test, with a share
-    /// of its own in the error budget.
+    /// Adds a guard, with its test where it is a rule. Whether it was added: one that is there already would be the same test, with a
+    /// share of its own in the error budget.
     pub(crate) fn add_guard(
         &mut self,
         guard: Arc<dyn Guard>,
-        rule: Option<Rule>,
-        looks: bool,
+        said: Said,
         setting: &Setting<'_>,
     ) -> Result<bool, String> {
-        if rule.as_ref().is_some_and(|rule| self.tests().any(|test| test.rule == *rule)) {
+        if self.guards.iter().any(|guarded| guarded.said.is_the_same_as(&said)) {
             return Ok(false);
         }
-        let test = match rule {
-            None => None,
-            Some(rule) => {
+        let test = match &said {
+            Said::Stated(Stated::Rule(rule)) => {
+                let rule = rule.clone();
                 let probe = Probe::of(&rule);
                 let place = probe.as_ref().map(|_| self.probes.len());
                 let design = Design::of(&rule, place, setting)?;
@@ -285,8 +324,13 @@ impl Attempt {
                     watch: None,
                 })
             }
+            _ => None,
         };
-        self.guards.push(Guarded { guard, test, looks });
+        let name = said.name();
+        if let Some(place) = self.missing.iter().position(|missing| *missing == name) {
+            self.missing.remove(place);
+        }
+        self.guards.push(Guarded { guard, said, test });
         Ok(true)
     }
 

@@ -390,6 +390,9 @@ impl Control {
             identity: version.identity,
             loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
+            missing: Vec::new(),
+            #[cfg(any(feature = "drift", feature = "state"))]
+            looks: 0,
             plan: None,
             bake: Bake::default(),
             state,
@@ -573,7 +576,7 @@ impl Control {
 
     /// How many tests the error for harm of an attempt is divided over.
     fn tests_of(&self, attempt: &Attempt) -> usize {
-        let looks = attempt.guards.iter().filter(|guarded| guarded.looks).count();
+        let looks = attempt.guards.iter().filter(|guarded| guarded.said.looks()).count();
         attempt.tests().count() + looks + usize::from(self.settings.counts_ends)
     }
 

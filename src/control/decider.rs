@@ -229,6 +229,8 @@ impl Decider {
             loaded,
             missing: OrderedMap::new(),
             torn_bytes: 0,
+            // A fleet agrees on rules alone.
+            can_judge: &|_, _| false,
         };
         control.take_over(saved, &start, now);
         // All that is agreed on can be gone back to, whatever this process would retain.
@@ -237,7 +239,7 @@ impl Decider {
         for attempt in &saved.attempts {
             if let Some(version) = start.loaded.get(&attempt.version.version) {
                 let shift = Shift::between(now, now);
-                let restored = control.restored(attempt.clone(), None, version, &start.setting, (shift, now));
+                let restored = control.restored(attempt.clone(), None, version, &start, (shift, now));
                 control.attempts.push(restored);
             }
         }

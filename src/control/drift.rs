@@ -20,6 +20,7 @@ impl Control {
                 number: attempt.number,
                 version: attempt.version,
                 era: attempt.ledger.era(),
+                looks: attempt.looks,
             });
         let feeds: OrderedMap<u32, Vec<Feed>> = self
             .counters

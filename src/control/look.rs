@@ -249,7 +249,7 @@ fn evidence(found: &Found) -> Result<Vec<SeenOfAttempt>, StateError> {
 }
 
 pub(crate) fn look_at(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRollout {
-    let SavedAttempt { number, version, state, guards, plan, .. } = saved;
+    let SavedAttempt { number, version, state, guards, stated, plan, .. } = saved;
     LookRollout {
         number: *number,
         version: version.version,
@@ -260,7 +260,7 @@ pub(crate) fn look_at(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRoll
         step: state.step,
         steps: plan.as_ref().map_or(0, |plan| plan.steps().len()),
         since: state.entered,
-        guards: guards.iter().map(|guard| guard.rule.to_string()).collect(),
+        guards: guards.iter().map(|guard| guard.rule.to_string()).chain(stated.iter().cloned()).collect(),
         evidence,
     }
 }

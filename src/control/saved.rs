@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Attempt, GuardTest, Held, Watch};
+use super::attempt::{Attempt, GuardTest, Held, Said, Watch};
 use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
 use super::probe::Probe;
@@ -156,8 +156,15 @@ pub(crate) struct SavedAttempt {
     #[serde(flatten)]
     pub(crate) version: SavedVersion,
     pub(crate) guards: Vec<SavedGuard>,
-    /// Guards of the host's own: only the host can add them again.
-    pub(crate) others: usize,
+    /// Guards of this crate's that are no rules, as sentences: a build may lack what they need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stated: Vec<String>,
+    /// The names of guards that only the host can add again: its own, and those that could not be had any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hosts: Vec<String>,
+    /// Windows of drift that were looked at.
+    #[serde(default)]
+    pub(crate) looks: u32,
     pub(crate) plan: Option<Plan>,
     pub(crate) bake: Bake,
     pub(crate) state: State,
@@ -436,12 +443,21 @@ fn of(version: &Known) -> SavedVersion {
 }
 
 fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
+    let (mut stated, mut hosts) = (Vec::new(), attempt.missing.clone());
+    for guarded in attempt.guards.iter().filter(|guarded| guarded.test.is_none()) {
+        match &guarded.said {
+            Said::Stated(sentence) => stated.push(sentence.to_string()),
+            Said::Hosts { name, .. } => hosts.push(name.clone()),
+        }
+    }
     SavedAttempt {
         number: attempt.number,
         slot: attempt.slot,
         version: SavedVersion { version: attempt.version, identity: attempt.identity },
         guards: attempt.tests().map(GuardTest::saved).collect(),
-        others: attempt.guards.len() - attempt.tests().count(),
+        stated,
+        hosts,
+        looks: attempt.looks,
         plan: attempt.plan.clone(),
         bake: attempt.bake,
         state: attempt.state.clone(),

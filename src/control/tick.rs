@@ -633,6 +633,10 @@ impl Control {
             }
         }
         attempt.evidence = evidence.clone();
+        #[cfg(feature = "drift")]
+        if let Some(seen) = &snapshot.drift {
+            attempt.looks = attempt.looks.max(seen.looks);
+        }
         match point {
             Some(point) => attempt.course.add(point),
             None => attempt.course.pass_over(),

@@ -11,7 +11,8 @@ use crate::base::causes::debug_as_told;
 use crate::base::guarded::Contained;
 use crate::base::invalid::ArgumentError;
 use crate::base::share::{Share, ShareError, share_of};
-use crate::base::text::bounded_text;
+use crate::base::text::{bounded_text, list};
+use crate::control::attempt::{Attempt, Said};
 use crate::control::control::Control;
 use crate::control::desk::Desk;
 use crate::control::event::{Cause, EventKind};
@@ -24,7 +25,7 @@ use crate::rollout::allocation::{Allocating, Allocation};
 use crate::rollout::decision::Recording;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::needs::Needs;
-use crate::rollout::guard::{IntoGuard, Rule, RuleError};
+use crate::rollout::guard::{IntoGuard, Rule, RuleError, Stated};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Exposure, Plan, PlanError, Step};
 use crate::rollout::transition::{Input, TransitionError};
@@ -260,17 +261,20 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let asked = inner
             .serving
             .shadow_judge()
-            .guarded(|| (bounded_text(guard.name()), guard.needs(), guard.as_rule().cloned()));
+            .guarded(|| (bounded_text(guard.name()), guard.needs(), stated(&guard)));
         let illegal = match asked {
-            Ok((name, needs, rule)) => {
+            Ok((name, needs, stated)) => {
                 if needs.labels || needs.metric.is_some() || needs.kpi.is_some() {
                     self.truthful.get_or_insert_with(|| name.clone());
                 }
+                let is_rule = matches!(stated, Some(Stated::Rule(_)));
+                let looks = needs.drift;
+                let said = stated.map_or_else(|| Said::Hosts { name: name.clone(), looks }, Said::Stated);
                 let refused = |reason| RolloutError::Guard { name, reason };
                 let reason = self
-                    .cannot_be_agreed(rule.is_some(), needs.drift)
+                    .cannot_be_agreed(is_rule, looks)
                     .or_else(|| self.cannot_give(&needs))
-                    .or_else(|| self.add(Arc::new(Contained::new(guard)), needs.drift, rule).err());
+                    .or_else(|| self.add(Arc::new(Contained::new(guard)), said).err());
                 reason.map(refused)
             }
             Err(error) => {
@@ -288,7 +292,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         guards.into_iter().fold(self, Self::guard)
     }
 
-    pub(super) fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
+    pub(super) fn add(&self, guard: Arc<dyn Guard>, said: Said) -> Result<(), String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();
         let added = self.configure(|control, desk| {
@@ -300,16 +304,20 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 ));
             }
             let mut is_new = false;
-            match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
+            let expanded = match &said {
+                Said::Stated(Stated::Rule(rule)) => rule.expanded(&attempt.promised),
+                _ => None,
+            };
+            match expanded {
                 // One for each figure that was promised.
                 Some(rules) if !attempt.promised.is_empty() => {
                     for rule in rules.map_err(|error| error.to_string())? {
-                        let judged = Some(rule.clone());
-                        is_new |= attempt.add_guard(Arc::new(rule), judged, false, &setting)?;
+                        let said = Said::Stated(Stated::Rule(rule.clone()));
+                        is_new |= attempt.add_guard(Arc::new(rule), said, &setting)?;
                     }
                 }
                 // Ours outlives the lock: dropping a guard is the host's code.
-                _ => is_new = attempt.add_guard(Arc::clone(&guard), rule, looks, &setting)?,
+                _ => is_new = attempt.add_guard(Arc::clone(&guard), said, &setting)?,
             }
             if is_new {
                 control.begin_anew(self.number, desk);
@@ -391,8 +399,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// # Errors
     ///
     /// Besides what can be wrong with the plan: nothing guards the rollout ([`Plan::unguarded`] says that this is meant),
-    /// nobody ticks this handle, the version's identity did harm before, or its first step asks for more than other candidates leave. What a
-    /// later step asks for is waited for ([`WaitsForRoom`](EventKind::WaitsForRoom)).
+    /// a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)), nobody ticks this handle, the
+    /// version's identity did harm before, or its first step asks for more than other candidates leave. What a later step asks for is waited for ([`WaitsForRoom`](EventKind::WaitsForRoom)).
     /// Nothing has changed then. A plan that cannot be decided is no error: an
     /// [event](crate::events::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
@@ -420,10 +428,17 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::Guard { name, reason });
         }
         let setting = inner.setting();
+        let unguarded = plan.is_unguarded();
         let first = plan.steps().first().map(Step::exposure);
         let warning = warning.map(|forecast| EventKind::Undecidable { version: self.version, forecast });
         self.raise(vec![self.number], |control, desk| {
             self.may_follow(control)?;
+            if let Some(attempt) = control.attempt_mut(self.number) {
+                if unguarded {
+                    attempt.missing.clear();
+                }
+                has_its_guards(attempt)?;
+            }
             if let (Some(Exposure::Canary { weight }), None) = (first, &control.frozen) {
                 let left = control.room_left(self.number);
                 if weight > left {
@@ -434,7 +449,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             for rule in rules {
                 let (name, guard) = (rule.name(), Arc::new(rule.clone()));
                 let Some(attempt) = control.attempt_mut(self.number) else { break };
-                let added = attempt.add_guard(guard, Some(rule), false, &setting);
+                let added = attempt.add_guard(guard, Said::Stated(Stated::Rule(rule)), &setting);
                 is_new |= added.map_err(|reason| RolloutError::Guard { name, reason })?;
             }
             if is_new {
@@ -536,17 +551,19 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// # Errors
     ///
     /// Its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
-    /// meanwhile, under whatever name: it stays paused.
+    /// meanwhile, under whatever name; or a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)): it
+    /// stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
         let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();
         self.raise(raised, |control, desk| {
             let allocated =
                 || control.allocating.as_ref().is_some_and(|it| it.candidates().contains(&self.number));
-            if let Some(attempt) = control.attempt(self.number)
-                && (attempt.plan.is_some() || allocated())
-            {
-                not_quarantined(control, attempt.identity)?;
+            if let Some(attempt) = control.attempt(self.number) {
+                has_its_guards(attempt)?;
+                if attempt.plan.is_some() || allocated() {
+                    not_quarantined(control, attempt.identity)?;
+                }
             }
             let held = control.attempt(self.number).and_then(|attempt| attempt.held);
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
@@ -719,6 +736,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     return Err(control.over(*number).into());
                 }
                 not_quarantined(control, attempt.identity)?;
+                has_its_guards(attempt)?;
             }
             let now = desk.now;
             let (candidates, round) = (attempts.clone(), control.next_round);
@@ -745,12 +763,30 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
     }
 }
 
+/// What a guard says that it is, where it is one of this crate's. Whoever has no rule and states one is the host's.
+fn stated(guard: &impl Guard) -> Option<Stated> {
+    let rule = guard.as_rule().cloned().map(Stated::Rule);
+    rule.or_else(|| {
+        let stated = guard.as_sentence()?.parse::<Stated>().ok()?;
+        (!matches!(stated, Stated::Rule(_))).then_some(stated)
+    })
+}
+
 /// Refuses what would have automation try an identity that did harm.
 fn not_quarantined(control: &Control, identity: Identity) -> Result<(), RolloutError> {
     control.quarantine.get(&identity).map_or(Ok(()), |quarantined| {
         let (version, reason) = (quarantined.version, quarantined.reason.clone());
         Err(RolloutError::Quarantined { version, reason })
     })
+}
+
+/// Refuses what would have automation try a candidate without guards that it was tried with.
+fn has_its_guards(attempt: &Attempt) -> Result<(), RolloutError> {
+    if attempt.missing.is_empty() || attempt.state.phase == Phase::Baking {
+        return Ok(());
+    }
+    let (version, guards) = (attempt.version, bounded_text(list(&attempt.missing, 0)));
+    Err(RolloutError::GuardsMissing { version, guards })
 }
 
 const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: add `.drift(..)` at build";
@@ -822,6 +858,17 @@ pub enum RolloutError {
          `.guard(guard::error_rate().at_most(0.01))`, or say `.unguarded()` of the plan if that is meant"
     )]
     Unguarded,
+    /// Guards that it was tried with before a start are not here: they are the host's own, or what they need is gone.
+    #[error(
+        "{version} was tried with guards that are not here: {guards}; add them again, or run a plan that says `.unguarded()` if it is meant \
+         to go on without them"
+    )]
+    GuardsMissing {
+        /// The candidate.
+        version: VersionId,
+        /// The guards, by name.
+        guards: String,
+    },
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,

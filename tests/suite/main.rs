@@ -129,6 +129,7 @@ mod stats {
 #[cfg(feature = "state")]
 mod state {
     mod remembering;
+    mod starting_again;
 }
 
 #[cfg(feature = "onnx")]

@@ -72,10 +72,11 @@ pub(crate) enum Fault {
 }
 
 impl Trial {
-    pub(crate) fn new(number: u32, version: VersionId, era: u32) -> Self {
+    /// `looks` are those of an earlier trial of the same attempt: they have spent their error.
+    pub(crate) fn new(number: u32, version: VersionId, era: u32, looks: u32) -> Self {
         let (open, scores) = (Sides::default(), Sides::default());
         let (first, seen) = (None, None);
-        Self { number, version, era, open, first, moved: false, scores, looks: 0, seen, is_new: false }
+        Self { number, version, era, open, first, moved: false, scores, looks, seen, is_new: false }
     }
 
     /// Drops what was counted before the exposure changed, so that it is not mixed with what comes: in another mixture

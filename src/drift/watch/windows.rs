@@ -34,6 +34,8 @@ pub(crate) struct Running {
     pub(crate) number: u32,
     pub(crate) version: VersionId,
     pub(crate) era: u32,
+    /// Looks at windows of it, so far.
+    pub(crate) looks: u32,
 }
 
 /// Says for which side of an attempt an exposure counts.
@@ -165,8 +167,9 @@ impl Windows {
     fn follow(&mut self, context: &Context) {
         self.versions.retain(|version, _| context.versions.contains(version));
         self.trials.retain(|number, _| context.running.iter().any(|running| running.number == *number));
-        for Running { number, version, era } in &context.running {
-            self.trials.entry(*number).or_insert_with(|| Trial::new(*number, *version, *era)).enter(*era);
+        for Running { number, version, era, looks } in &context.running {
+            let begun = || Trial::new(*number, *version, *era, *looks);
+            self.trials.entry(*number).or_insert_with(begun).enter(*era);
         }
         let before = self.live.replace(context.live);
         if !self.reads_inputs && before.is_some_and(|before| before != context.live) {

@@ -732,6 +732,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             loaded,
             missing: agent.failed.iter().map(|(version, why, _)| (version.version, why.clone())).collect(),
             torn_bytes: 0,
+            // A fleet agrees on rules alone.
+            can_judge: &|_, _| false,
         };
         let entered = head.entered.iter().map(|(attempt, entered)| (*attempt, entered.seq)).collect();
         let agreed = Agreed {

@@ -123,6 +123,10 @@ impl Guard for DriftGuard {
     fn needs(&self) -> Needs {
         Needs { drift: true, ..Needs::default() }
     }
+
+    fn as_sentence(&self) -> Option<String> {
+        Some(self.name())
+    }
 }
 
 const EMPTY: &str = "no window of both is full yet since the exposure changed";
@@ -240,5 +244,9 @@ impl Guard for EstimatedGuard {
 
     fn needs(&self) -> Needs {
         Needs { drift: true, estimated: true, ..Needs::default() }
+    }
+
+    fn as_sentence(&self) -> Option<String> {
+        Some(self.name())
     }
 }

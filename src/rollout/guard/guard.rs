@@ -54,6 +54,12 @@ pub trait Guard: Send + Sync {
     fn as_rule(&self) -> Option<&Rule> {
         None
     }
+
+    /// The sentence that states it, of a guard that is one of this crate's: a start that remembers adds it again by that. `None` of
+    /// any other, which only the host can add again.
+    fn as_sentence(&self) -> Option<String> {
+        self.as_rule().map(ToString::to_string)
+    }
 }
 
 /// A value that [`Rollout::guard`](crate::Rollout::guard) takes: a guard, or what comes of making one of this crate's,
@@ -114,6 +120,10 @@ impl<G: Guard> Guard for Contained<G> {
 
     fn as_rule(&self) -> Option<&Rule> {
         (**self).as_rule()
+    }
+
+    fn as_sentence(&self) -> Option<String> {
+        (**self).as_sentence()
     }
 }
 

@@ -80,6 +80,10 @@ impl Guard for Stated {
     fn as_rule(&self) -> Option<&Rule> {
         self.guard().as_rule()
     }
+
+    fn as_sentence(&self) -> Option<String> {
+        self.guard().as_sentence()
+    }
 }
 
 /// As events and reports show it.

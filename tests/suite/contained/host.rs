@@ -66,7 +66,7 @@ hooks! {
     // Arguments.
     Key, RowKey, RowBorrow, Reason,
     // Guards and subscribers.
-    GuardName, GuardJudge, GuardNeeds, GuardAsRule, GuardDrop, Subscriber,
+    GuardName, GuardJudge, GuardNeeds, GuardAsRule, GuardAsSentence, GuardDrop, Subscriber,
 }
 
 impl Hook {
@@ -114,6 +114,7 @@ impl Hook {
             | Hook::GuardJudge
             | Hook::GuardNeeds
             | Hook::GuardAsRule
+            | Hook::GuardAsSentence
             | Hook::GuardDrop
             | Hook::Subscriber => false,
         }
@@ -156,6 +157,7 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("task/task.rs ranking", Ok(&[Hook::Read])),
     ("task/task.rs regression", Ok(&[Hook::Read])),
     ("trait Guard as_rule", Ok(&[Hook::GuardAsRule])),
+    ("trait Guard as_sentence", Ok(&[Hook::GuardAsSentence])),
     ("trait Guard judge", Ok(&[Hook::GuardJudge])),
     ("trait Guard name", Ok(&[Hook::GuardName])),
     ("trait Guard needs", Ok(&[Hook::GuardNeeds])),
@@ -531,6 +533,10 @@ impl Guard for HostGuard {
     }
     fn as_rule(&self) -> Option<&Rule> {
         self.0.reach(Hook::GuardAsRule);
+        None
+    }
+    fn as_sentence(&self) -> Option<String> {
+        self.0.reach(Hook::GuardAsSentence);
         None
     }
 }
