@@ -266,6 +266,12 @@ impl Control {
             .and_then(|owners| Buckets::of(&owners))
             .unwrap_or_default();
         start.loaded.values().for_each(|version| self.remember(version, now));
+        for SavedVersion { version, identity } in &saved.answered {
+            if let Some(record) = self.records.get_mut(version).filter(|record| record.identity == *identity)
+            {
+                record.has_answered = true;
+            }
+        }
     }
 
     pub(super) fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>) {

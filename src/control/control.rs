@@ -269,7 +269,8 @@ impl Control {
         let known = self.records.get(&version.id).is_some_and(|record| record.identity == version.identity);
         if !known {
             let lifetime = self.new_arm();
-            let record = Record { identity: version.identity, staged_at: now, lifetime };
+            let identity = version.identity;
+            let record = Record { identity, staged_at: now, lifetime, has_answered: false };
             if let Some(before) = self.records.insert(version.id, record) {
                 self.arms.remove(&before.lifetime);
             }
@@ -333,8 +334,17 @@ impl Control {
         }
     }
 
+    /// Whether a version has answered in an earlier life of the handle: then a request that its pipeline cannot write may be the caller's
+    /// fault, though none has fitted in this life yet.
+    pub(crate) fn has_answered_before(&self, version: VersionId) -> bool {
+        self.records.get(&version).is_some_and(|record| record.has_answered)
+    }
+
     /// Whether most of what a version fails on is its pipeline, which does not fit its own model.
     pub(crate) fn is_misfit(&self, version: VersionId) -> bool {
+        if self.has_answered_before(version) {
+            return false;
+        }
         let arm = self.lifetime(version).and_then(|arm| self.arms.get(&arm));
         arm.is_some_and(|arm| 2 * arm.total().errors(ErrorKind::Pipeline) > arm.total().error_rate().part)
     }

@@ -21,6 +21,7 @@ use crate::base::packed::Packed;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::SavedJoins;
+use crate::model::error::ErrorKind;
 use crate::model::identity::Identity;
 use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::decision::Decision;
@@ -35,6 +36,7 @@ use crate::rollout::transition::State;
 use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::SavedLedger;
+use crate::stats::figures::rolling::Windows;
 use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
 use crate::task::kpi::Kpi;
 use crate::task::task::TaskKind;
@@ -63,6 +65,9 @@ pub(crate) struct SavedControl {
     pub(crate) live_by: Option<u32>,
     pub(crate) retained: Vec<SavedRetained>,
     pub(crate) attempts: Vec<SavedAttempt>,
+    /// The versions that have answered, of those that are live, on trial or retained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) answered: Vec<SavedVersion>,
     /// The attempts among which traffic is divided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allocated: Vec<u32>,
@@ -343,6 +348,7 @@ impl Control {
             live_by: self.live_by,
             retained: self.saved_retained(),
             attempts: self.attempts.iter().map(saved_attempt).collect(),
+            answered: self.answered(),
             allocated: self.allocating.as_ref().map_or_else(Vec::new, |it| it.candidates().to_vec()),
             frozen: self.frozen.clone(),
             quarantine: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
@@ -361,6 +367,21 @@ impl Control {
             seed: self.settings.seed,
             owners: self.buckets.owners().map(|owners| STANDARD_NO_PAD.encode(owners)),
         }
+    }
+
+    /// The versions in use that have answered, in this life of the handle or an earlier one.
+    fn answered(&self) -> Vec<SavedVersion> {
+        let has_answered = |lifetime: &u32| {
+            let total = self.arms.get(lifetime).map(Windows::total);
+            total.is_some_and(|total| total.error_rate().whole > total.errors(ErrorKind::Pipeline))
+        };
+        self.records
+            .iter()
+            .filter(|(version, record)| {
+                self.is_in_use(**version) && (record.has_answered || has_answered(&record.lifetime))
+            })
+            .map(|(version, record)| SavedVersion { version: *version, identity: record.identity })
+            .collect()
     }
 
     /// What is retained, and what is so and not to be had where it belongs among it: once it is to be had again, a rollback goes

@@ -97,6 +97,8 @@ pub(crate) struct Record {
     pub(crate) staged_at: Timestamp,
     /// Everything it ever did.
     pub(crate) lifetime: u32,
+    /// It has answered in an earlier life of the handle.
+    pub(crate) has_answered: bool,
 }
 
 /// A retained version that cannot be gone back to as it is.

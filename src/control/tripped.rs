@@ -151,7 +151,7 @@ impl Control {
         let arm = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?;
         let (failed, asked) = (arm.total().errors(ErrorKind::Pipeline), arm.total().error_rate().whole);
         let is_misfit = self.settings.exposure.trip_after > 0 && failed > 0 && failed >= asked;
-        self.before_live().filter(|_| is_misfit)
+        self.before_live().filter(|_| is_misfit && !self.has_answered_before(self.live.id))
     }
 
     /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come.

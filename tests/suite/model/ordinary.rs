@@ -527,3 +527,44 @@ fn a_side_output_of_a_type_that_rust_has_none_for_refuses_nobody() {
         assert!(alone.pool_size(1).load().is_ok());
     }
 }
+
+/// Bug: five requests of a wrong shape, the first after a start, took a live back that had answered for months, quarantined it, and then
+/// the one before it. Cause: whether a request has ever fitted was known to the process alone. Fix: it is written down who has answered, and
+/// whoever has is judged a misfit by no start.
+#[cfg(feature = "state")]
+#[test]
+fn requests_of_a_wrong_shape_after_a_start_condemn_nobody_who_has_answered() {
+    let folder = Folder::new();
+    let good = |row: &Vec<f32>, feed: &mut Feed<'_, '_>| {
+        feed.buffer("x", &[1, row.len()])?.copy_from_slice(row);
+        Ok(())
+    };
+    let model = move |spec: &str| {
+        let model = OnnxModel::from_file("tests/models/affine.onnx").unwrap();
+        model.pipeline(spec, good, |outputs: &Outputs<'_>| outputs.scalar::<f32>("y").map(f64::from))
+    };
+    let start = || {
+        let open = move |name: &str| -> Result<
+            Box<dyn Model<Vec<f32>, f64>>,
+            Box<dyn std::error::Error + Send + Sync>,
+        > { Ok(Box::new(model(if name == "v1" { "one@1" } else { "two@1" }))) };
+        builder("shapes").live("v1", model("one@1")).state(&folder.0).source(open).build().unwrap()
+    };
+    let handle = start();
+    let row = vec![1.0, 2.0, 3.0];
+    handle.predict(&row).unwrap();
+    handle.stage("v2", model("two@1")).unwrap().promote().unwrap();
+    handle.predict(&row).unwrap();
+    handle.close(std::time::Duration::from_secs(1)).unwrap();
+    // It is known for as many starts as it takes.
+    for _ in 0..2 {
+        let handle = start();
+        for _ in 0..100 {
+            handle.predict(&vec![1.0]).unwrap_err();
+        }
+        (0..3).for_each(|_| handle.tick());
+        let status = handle.status();
+        assert_eq!((status.live.as_str(), status.quarantined.len()), ("v2", 0), "{:?}", told(&handle));
+        handle.close(std::time::Duration::from_secs(1)).unwrap();
+    }
+}
