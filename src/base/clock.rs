@@ -298,6 +298,11 @@ impl Clock {
         }
     }
 
+    /// Whether the stopwatch goes on while the process stands still.
+    pub(crate) fn runs_by_itself(&self) -> bool {
+        !matches!(self.0, Source::Manual { .. })
+    }
+
     /// The moment on the time line at which the stopwatch showed `reading`; the present one where the time line is
     /// turned by hand.
     #[inline]

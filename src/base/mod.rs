@@ -26,6 +26,7 @@ pub(crate) mod os;
 #[cfg(feature = "state")]
 pub(crate) mod packed;
 pub(crate) mod share;
+pub(crate) mod standstill;
 pub(crate) mod sync;
 pub(crate) mod text;
 

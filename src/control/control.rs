@@ -765,7 +765,7 @@ impl Control {
     }
 
     /// How long exposure lasts while nobody ticks.
-    fn lease_lasts(&self) -> Duration {
+    pub(crate) fn lease_lasts(&self) -> Duration {
         self.settings.tick_interval.saturating_mul(LEASE_INTERVALS)
     }
 

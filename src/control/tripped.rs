@@ -10,6 +10,7 @@ use super::control::Control;
 use super::counter::Counter;
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
+use crate::base::clock::Reading;
 use crate::model::error::ErrorKind;
 use crate::rollout::phase::Phase;
 use crate::version::loaded::AnyVersion;
@@ -154,9 +155,10 @@ impl Control {
         self.before_live().filter(|_| is_misfit && !self.has_answered_before(self.live.id))
     }
 
-    /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come.
-    pub(crate) fn lower_overdue(&mut self, desk: Desk<'_>) {
-        let (after, now, read) = (self.settings.overdue_after, desk.now, self.settings.stopwatch.reading());
+    /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come. `lasted` says how long what
+    /// began at a moment has lasted.
+    pub(crate) fn lower_overdue(&mut self, desk: Desk<'_>, lasted: impl Fn(Reading) -> Duration) {
+        let (after, now) = (self.settings.overdue_after, desk.now);
         // The time of a step begins with its first request, whether or not that ends.
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state.first_request.is_none()) {
             attempt.state.first_request = attempt.in_flight().and_then(|(_, oldest)| oldest).map(|_| now);
@@ -164,7 +166,7 @@ impl Control {
         let overdue = |attempt: &Attempt| {
             let exposed = matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
             let (calls, oldest) = attempt.in_flight().filter(|_| exposed)?;
-            let oldest = read.since(oldest?);
+            let oldest = lasted(oldest?);
             (oldest > after).then_some((attempt.number, attempt.version, calls, oldest))
         };
         let overdue: Vec<_> = self.attempts.iter().filter_map(overdue).collect();

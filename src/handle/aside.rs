@@ -87,13 +87,11 @@ impl Aside {
 
     /// Gives back the places of what runs for longer than anything may, such as a candidate that hangs: a service whose places all
     /// hang would answer nobody, also after the candidate was taken off.
-    fn give_back_overdue(&self, now: Reading, after: Duration) {
+    fn give_back_overdue(&self, lasted: impl Fn(Reading) -> Duration, after: Duration) {
         let running = &mut *self.running.lock();
         let most = self.concurrency;
         for slot in &mut running.slots {
-            if matches!(slot, Slot::Runs { since, .. } if now.since(*since) >= after)
-                && running.overdue < most
-            {
+            if matches!(slot, Slot::Runs { since, .. } if lasted(*since) >= after) && running.overdue < most {
                 *slot = Slot::Overdue;
                 running.overdue += 1;
             }
@@ -164,9 +162,9 @@ impl Asides {
     }
 
     /// Gives back the places of what runs for longer than anything may.
-    pub(crate) fn give_back_overdue(&self, now: Reading, after: Duration) {
+    pub(crate) fn give_back_overdue(&self, lasted: impl Fn(Reading) -> Duration, after: Duration) {
         let there: Vec<Arc<Aside>> = self.there.lock().iter().filter_map(Weak::upgrade).collect();
-        there.iter().for_each(|aside| aside.give_back_overdue(now, after));
+        there.iter().for_each(|aside| aside.give_back_overdue(&lasted, after));
     }
 
     /// All of them together; nothing where the handle is asked from no asynchronous code. What was refused never shrinks.

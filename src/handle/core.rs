@@ -134,6 +134,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.take_over_if_free();
         let began = self.serving.clock.time_point();
         let now = began.at;
+        if self.serving.clock.runs_by_itself() {
+            let counts = self.control.lock().lease_lasts();
+            self.threads.look(began.read, counts);
+        }
+        let lasted = |since| self.threads.lasted(since, began.read);
         if let Some(queue) = &self.serving.shadow {
             queue.relieve();
         }
@@ -152,12 +157,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 // What all have seen is judged, by whoever judges. What does not come back is seen where it was asked.
                 let from = control.announcer.next();
                 control.pass_over_tripped(self.desk(now));
-                control.lower_overdue(self.desk(now));
+                control.lower_overdue(self.desk(now), lasted);
                 self.note_demands(control, from);
                 return (Vec::new(), Vec::new());
             }
             control.lower_tripped(self.desk(now));
-            control.lower_overdue(self.desk(now));
+            control.lower_overdue(self.desk(now), lasted);
             control.refit(self.desk(now));
             let divided = control.allocate(self.desk(now));
             (control.snapshots(self.serving.shadow_counts(), self.truth(), now), divided)
@@ -194,7 +199,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         self.measure_pace(now);
         #[cfg(feature = "tokio")]
-        self.asides.give_back_overdue(began.read, self.overdue_after);
+        self.asides.give_back_overdue(lasted, self.overdue_after);
         self.checkpoint_if_due(now);
         if let Some(queue) = &self.serving.shadow {
             queue.skip_unwanted(&self.serving.joins);

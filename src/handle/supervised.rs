@@ -15,7 +15,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{TimePoint, Timestamp};
+use crate::base::clock::{Reading, TimePoint, Timestamp};
+use crate::base::standstill::Standstills;
 use crate::model::activity::Activity;
 use crate::version::id::VersionId;
 use crate::version::post::{At, Post};
@@ -111,6 +112,8 @@ pub(crate) struct Beats {
     /// Threads that end when they are told to, and are begun by requests: see [`stopped`](Self::stopped).
     stopping: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
+    /// Times in which nobody ticked.
+    standstills: Mutex<Standstills>,
 }
 
 impl Default for Beats {
@@ -118,7 +121,8 @@ impl Default for Beats {
         let (ending, ended) = crossbeam_channel::bounded(0);
         let (stopping, stopped) = crossbeam_channel::bounded(0);
         let (ending, stopping) = (Mutex::new(Some(ending)), Mutex::new(Some(stopping)));
-        Self { all: Mutex::default(), ending, ended, stopping, stopped }
+        let standstills = Mutex::default();
+        Self { all: Mutex::default(), ending, ended, stopping, stopped, standstills }
     }
 }
 
@@ -141,11 +145,21 @@ impl Beats {
         }
     }
 
+    /// Somebody ticks. Of the time since the last tick, no more than `counts` counts for what is under way.
+    pub(crate) fn look(&self, now: Reading, counts: Duration) {
+        self.standstills.lock().look(now, counts);
+    }
+
+    /// How long what began then has lasted by now, as far as somebody ticked.
+    pub(crate) fn lasted(&self, began: Reading, now: Reading) -> Duration {
+        self.standstills.lock().lasted(began, now)
+    }
+
     /// The threads that are at a call which takes longer than it may: given up by this.
     pub(crate) fn abandon_overdue(&self, now: TimePoint) -> Vec<(&'static str, At)> {
         let all = self.all.lock();
         let overdue = |beat: &Arc<Beat>| {
-            let at = beat.post.abandon_overdue(now)?;
+            let at = beat.post.abandon_overdue(now, |began| self.lasted(began.read, now.read))?;
             beat.ended();
             Some((beat.name, at))
         };

@@ -198,7 +198,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn give_up_threads(&self, now: TimePoint) {
         for (name, at) in self.threads.abandon_overdue(now) {
             let (thread, version, activity, lasted) =
-                (name.to_owned(), at.version, at.activity(), now.since(at.began));
+                (name.to_owned(), at.version, at.activity(), self.threads.lasted(at.began.read, now.read));
             let (working, abandoned) = self.threads.count(name);
             let replaced = if name == CANDIDATE {
                 working + abandoned < THREADS_MAX

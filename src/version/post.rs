@@ -76,8 +76,12 @@ impl Post {
     }
 
     /// The same, where it has taken longer than it may.
-    pub(crate) fn abandon_overdue(&self, now: TimePoint) -> Option<At> {
-        self.abandon_if(now, |at| now.since(at.began) > at.limit)
+    pub(crate) fn abandon_overdue(
+        &self,
+        now: TimePoint,
+        lasted: impl FnOnce(TimePoint) -> Duration,
+    ) -> Option<At> {
+        self.abandon_if(now, |at| lasted(at.began) > at.limit)
     }
 
     fn abandon_if(&self, now: TimePoint, wanted: impl FnOnce(&At) -> bool) -> Option<At> {
@@ -111,13 +115,17 @@ mod tests {
             limit: Duration::from_secs(5),
         };
         let post = Post::default();
+        let overdue = |second: u64| {
+            let now = moment(second);
+            post.abandon_overdue(now, |began| now.since(began))
+        };
         assert!(post.abandon(moment(11)).is_none(), "it is at nothing");
         post.begin(at());
-        assert!(post.abandon_overdue(moment(15)).is_none(), "in time");
+        assert!(overdue(15).is_none(), "in time");
         assert!(post.end());
-        assert!(post.abandon_overdue(moment(99)).is_none(), "it has ended");
+        assert!(overdue(99).is_none(), "it has ended");
         post.begin(at());
-        assert!(post.abandon_overdue(moment(16)).is_some());
+        assert!(overdue(16).is_some());
         assert!(post.abandon(moment(17)).is_none(), "once");
         assert_eq!(post.abandoned().map(|(_, since)| since), Some(Timestamp::from_unix_seconds(16)));
         assert!(!post.end() && post.is_abandoned());

@@ -128,7 +128,8 @@ impl Limits {
     /// From when on a call of a candidate that has not ended counts as one that never will: its version is taken off and
     /// quarantined by the next tick, whether or not the call ever ends, and an event tells how many calls it has under way. The
     /// default is twice the [deadline](Self::candidate_deadline), where there is one, and 100 ms at least, which a busy machine takes; and
-    /// 30 s else: longer than a call takes that anybody waits for. Say more for batches that run for minutes.
+    /// 30 s else: longer than a call takes that anybody waits for. Say more for batches that run for minutes. Of a time in which nobody
+    /// ticks three intervals count: that a process stands still is no fault of its candidates.
     pub fn overdue_after(mut self, time: Duration) -> Self {
         self.overdue_after = Some(time);
         self

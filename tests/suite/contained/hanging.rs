@@ -249,6 +249,52 @@ fn a_shadow_that_never_returns_is_taken_off() {
     });
 }
 
+/// Bug: a process that stood still for an hour, with its machine or by a signal, had its candidate taken off and quarantined for a call
+/// that was under way: first of all by the tick that came then. Cause: how old a call is was told by the stopwatch alone. Fix: of the time in
+/// which nobody ticked as much counts as a lease lasts.
+#[test]
+fn a_call_that_is_under_way_while_the_process_stands_still_is_not_overdue() {
+    for shadows in [false, true] {
+        let service = builder(&Clock::system())
+            .live("v1", says("one", 0.1))
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual().tick_every(Duration::from_millis(200)))
+            .limits(Limits::new().overdue_after(seconds(2)))
+            .build()
+            .unwrap();
+        let hanging = Arc::new(Hanging::default());
+        let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+        let stop = AtomicBool::new(false);
+        if shadows {
+            rollout.shadow(1.0).unwrap();
+            service.predict(&0.5).unwrap();
+        } else {
+            rollout.canary(1.0).unwrap();
+        }
+        service.tick();
+        std::thread::scope(|scope| {
+            let _let_go = LetGo(&hanging, &stop);
+            scope.spawn(|| {
+                // Until it is asked: nobody ticks by himself.
+                while hanging.inside() == 0 && !stop.load(Ordering::SeqCst) {
+                    service.tick();
+                    if shadows { _ = service.run_shadow(1) } else { drop(service.predict(&0.5)) }
+                }
+            });
+            wait_until("it is under way", || hanging.inside() == 1);
+            service.tick();
+            let oldest = || rollout.status().unwrap().in_flight.oldest;
+            wait_until("nobody ticks", || oldest() > Some(seconds(3)));
+            service.tick();
+            assert!(!rollout.phase().is_over(), "nobody ticked");
+            wait_until("it never returns", || {
+                service.tick();
+                rollout.phase() == Phase::Aborted
+            });
+        });
+    }
+}
+
 /// Bug: the time of a step never began where no request ever ended. Cause: it began with the first that was counted. Fix: with the
 /// first that has begun.
 #[test]
