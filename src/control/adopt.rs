@@ -41,6 +41,7 @@ use crate::stats::counting::intake::Intake;
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
+use crate::stats::sequential::EValue;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -172,10 +173,14 @@ impl Control {
         if !candidates.is_empty() {
             events.push(EventKind::AllocationEnded { candidates });
         }
+        let place_now = |place: usize| match &saved.setting {
+            Some(before) => before.place_now(place, &start.setting),
+            None => Some(place),
+        };
         self.welcome_outcomes(
             &evidence.exposures,
             (saved.at, shift, false),
-            evidence.joins,
+            evidence.joins.figures_at(place_now),
             desk.joins,
             desk.now,
         );
@@ -207,6 +212,9 @@ impl Control {
         }
         for (number, cause) in lowered {
             let _ = self.lower(number, cause, desk);
+        }
+        if saved.setting.as_ref().is_some_and(|before| before.counts_otherwise(&start.setting)) {
+            self.begin_all_anew(desk);
         }
         // What an operator has taken back here while another process had the state is not brought back by it.
         let taken_back = said.taken_back.into_iter().find(|(version, _)| *version == self.live.id);
@@ -388,6 +396,22 @@ impl Control {
             self.announcer.announce(now, self.epoch, event);
         }
         attempt
+    }
+
+    /// Begins the evidence of every attempt anew: what was counted is counted in another way now.
+    fn begin_all_anew(&mut self, desk: Desk<'_>) {
+        let numbers: Vec<u32> = self.attempts.iter().map(|attempt| attempt.number).collect();
+        for number in numbers {
+            let Some(attempt) = self.attempt_mut(number) else { continue };
+            for test in attempt.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+                (test.peak, test.watch) = (EValue::ZERO, None);
+            }
+            self.begin_anew(
+                number,
+                "its task, its labels or its business figures are declared otherwise",
+                desk,
+            );
+        }
     }
 
     /// Goes on to join outcomes to predictions that were made before, by a life that was saved then; whether what it predicted after

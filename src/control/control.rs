@@ -634,7 +634,7 @@ impl Control {
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
-    pub(crate) fn begin_anew(&mut self, number: u32, desk: Desk<'_>) {
+    pub(crate) fn begin_anew(&mut self, number: u32, why: &str, desk: Desk<'_>) {
         let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_some()) else {
             return;
         };
@@ -663,7 +663,7 @@ impl Control {
         for counter in &mut self.counters {
             counter.feeds.evidence.retain(|feed| feed.attempt != number);
         }
-        let event = EventKind::EvidenceReset { version, reason: "its guards were changed".into() };
+        let event = EventKind::EvidenceReset { version, reason: why.into() };
         if exposed {
             self.begin_evidence(number);
             self.publish(desk, vec![event]);

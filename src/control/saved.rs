@@ -119,6 +119,19 @@ impl SavedSetting {
         Self { kind, kpis: kpis.to_vec(), truth, pairs, canary_pairs, compares, matures, segments }
     }
 
+    /// Whether what was counted under this is counted in another way now: by another task, with labels as they come or once they are complete,
+    /// or with business figures that have other places or bounds. Those that were added after all others change nothing.
+    pub(crate) fn counts_otherwise(&self, now: &Setting<'_>) -> bool {
+        let is_alike = (self.kind, self.truth, self.matures) == (now.kind, now.truth, now.matures);
+        !is_alike || !now.kpis.starts_with(&self.kpis)
+    }
+
+    /// The place at which a business figure is declared now; nothing where it is not.
+    pub(crate) fn place_now(&self, place: usize, now: &Setting<'_>) -> Option<usize> {
+        let before = self.kpis.get(place)?;
+        now.kpis.iter().position(|kpi| kpi.name() == before.name())
+    }
+
     pub(crate) fn setting(&self) -> Setting<'_> {
         let Self { kind, kpis, truth, pairs, canary_pairs, compares, matures, segments } = self;
         Setting {

@@ -240,6 +240,17 @@ const UNIT: u8 = u8::MAX;
 /// The figure "a value was refused, since it lies beyond the bounds of the figure whose silence means something".
 const OUTSIDE: u8 = u8::MAX - 1;
 
+/// The figure of the business figure at a place.
+pub(crate) fn figure_of_kpi(place: usize) -> Option<u8> {
+    u8::try_from(place + 1).ok().filter(|figure| *figure < OUTSIDE)
+}
+
+/// The place of the business figure that a figure is; nothing of the others.
+#[cfg(feature = "state")]
+pub(crate) fn kpi_of(figure: u8) -> Option<usize> {
+    (TRUTH < figure && figure < OUTSIDE).then(|| usize::from(figure) - 1)
+}
+
 /// The most bytes that outcomes that may be corrected take beside their rows: lists of relevant items.
 const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
 
@@ -450,7 +461,7 @@ impl Joins {
                 if !accepted {
                     return Err(FeedbackRefusal::OutOfBounds);
                 }
-                u8::try_from(place + 1).map_err(|_| FeedbackRefusal::UndeclaredKpi)
+                figure_of_kpi(place).ok_or(FeedbackRefusal::UndeclaredKpi)
             }
             (TaskKind::Binary { .. }, Actual::Class(0 | 1))
             | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => match actual {

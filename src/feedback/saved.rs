@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::join::{Issued, Joins, Key, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
+use super::join::{Issued, Joins, Key, Pair, Registered, ShadowHalf, TRUTH, Unsaved, figure_of_kpi, kpi_of};
 use super::repeats::{Page, PageKey};
 use super::rows::Shared;
 use crate::base::clock::{Shift, Timestamp};
@@ -123,6 +123,17 @@ impl SavedJoins {
         self.pages.retain(|page| !gone.contains(&page.exposure));
         self.pairs.retain(|pair| !gone.contains(&pair.exposure));
         self.awaiting.retain(|awaited| !gone.contains(&awaited.exposure));
+    }
+
+    /// The same where business figures are declared at other places than they were; the bits of those that are not any more are gone.
+    pub(crate) fn figures_at(mut self, place_now: impl Fn(usize) -> Option<usize>) -> Self {
+        self.pages.retain_mut(|page| {
+            let Some(before) = kpi_of(page.figure) else { return true };
+            let figure = place_now(before).and_then(figure_of_kpi);
+            page.figure = figure.unwrap_or(page.figure);
+            figure.is_some()
+        });
+        self
     }
 
     /// Goes on with what was saved later.

@@ -320,7 +320,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 _ => is_new = attempt.add_guard(Arc::clone(&guard), said, &setting)?,
             }
             if is_new {
-                control.begin_anew(self.number, desk);
+                control.begin_anew(self.number, GUARDS_CHANGED, desk);
             }
             Ok(())
         });
@@ -453,7 +453,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 is_new |= added.map_err(|reason| RolloutError::Guard { name, reason })?;
             }
             if is_new {
-                control.begin_anew(self.number, desk);
+                control.begin_anew(self.number, GUARDS_CHANGED, desk);
             }
             for event in told.into_iter().chain(warning) {
                 control.announcer.announce(desk.now, control.epoch, event);
@@ -788,6 +788,8 @@ fn has_its_guards(attempt: &Attempt) -> Result<(), RolloutError> {
     let (version, guards) = (attempt.version, bounded_text(list(&attempt.missing, 0)));
     Err(RolloutError::GuardsMissing { version, guards })
 }
+
+const GUARDS_CHANGED: &str = "its guards were changed";
 
 const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: add `.drift(..)` at build";
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchback::events::EventKind;
+use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::model::Model;
 use switchback::options::Shadowing;
-use switchback::{Builder, Clock, Phase, Plan, RolloutError, Step, guard};
+use switchback::{Builder, Clock, Kpi, Outcome, Phase, Plan, RolloutError, Step, Task, Truth, guard};
 
 use crate::common::*;
 
@@ -130,4 +131,54 @@ fn a_guard_of_drift_goes_on_after_a_start() {
     let rollout = service.rollout("v2").unwrap();
     assert!(pauses(&service)[0].contains("drift from live at most 0.15"), "{:?}", pauses(&service));
     assert!(matches!(rollout.resume(), Err(RolloutError::GuardsMissing { .. })));
+}
+
+/// Bug: a build that declared its business figures in another order judged one by what had been counted of another, and took what was said
+/// of one for a repeat of what had been said of another. Cause: both are written down by place. Fix: bits that tell repeats follow the name, and
+/// evidence that was counted in another way begins anew, which an event tells.
+#[test]
+fn business_figures_that_are_declared_in_another_order_are_judged_by_their_own() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = |order: [&str; 2]| {
+        let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
+        let task = order.into_iter().fold(task, |task, name| task.kpi(Kpi::rate(name).unwrap()));
+        remembering(&clock, &folder.0).task(task).build().unwrap()
+    };
+    let service = start(["click", "purchase"]);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    let rollout = rollout.guard(guard::kpi("click").at_most_below_live(0.1));
+    rollout.run(plan([Step::canary(0.5).unwrap().min_predictions(1_000_000)])).unwrap();
+    for _ in 0..40 {
+        for answer in ask(&service, 100) {
+            service.feedback(answer.id(), Outcome::kpi("click", 1.0));
+            // What is sold is another matter, and nobody's limit.
+            let sold = f64::from(u8::from(answer.version() == "v1"));
+            service.feedback(answer.id(), Outcome::kpi("purchase", sold));
+        }
+        tick(&service, &clock);
+    }
+    let unsold = ask(&service, 1)[0].id();
+    service.feedback(unsold, Outcome::kpi("click", 1.0));
+    assert_eq!(rollout.phase(), Phase::Canary);
+    drop(rollout);
+    end(service);
+
+    let service = start(["purchase", "click"]);
+    let said = |name: &str| service.feedback(unsold, Outcome::kpi(name, 1.0));
+    assert_eq!([said("click"), said("purchase")], [FeedbackOutcome::Repeated, FeedbackOutcome::Counted]);
+    (0..3).for_each(|_| tick(&service, &clock));
+    let rollout = service.rollout("v2").unwrap();
+    assert_eq!(rollout.phase(), Phase::Canary, "nobody clicks less");
+    let begun = events(&service, |kind| match kind {
+        EventKind::EvidenceReset { version, .. } => Some(version.to_string()),
+        _ => None,
+    });
+    assert_eq!(begun, ["v2"]);
+    assert_eq!(rollout.status().unwrap().error_budget.unwrap().try_number, 2, "it is another try");
+    drop(rollout);
+    end(service);
+
+    // As it was.
+    let service = start(["purchase", "click"]);
+    assert!(!names(&service.events()).contains(&"evidence_reset".to_owned()));
 }
