@@ -1,4 +1,5 @@
-//! A quarantine that is lifted while nothing runs on the folder.
+//! A quarantine that is lifted while nothing runs on the folder. When the process ended stays as it was written down: time in which none
+//! ran is told from it.
 
 use std::path::Path;
 
@@ -57,7 +58,6 @@ pub fn release(
         kind: EventKind::Released { version: released.version },
     };
     saved.next_event += 1;
-    saved.at = saved.at.max(at);
     let json = |value: serde_json::Result<Vec<u8>>| value.map_err(StateError::json);
     let (state, event) = (json(serde_json::to_vec(&saved))?, json(serde_json::to_vec(&event))?);
     // A repair may have left none: it is a part as any other.

@@ -9,6 +9,8 @@ use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::model::Model;
 use switchback::options::Shadowing;
+use switchback::plan::Bake;
+use switchback::status::release;
 use switchback::{Builder, Clock, Kpi, Outcome, Phase, Plan, RolloutError, Step, Task, Truth, guard};
 
 use crate::common::*;
@@ -181,4 +183,27 @@ fn business_figures_that_are_declared_in_another_order_are_judged_by_their_own()
     // As it was.
     let service = start(["purchase", "click"]);
     assert!(!names(&service.events()).contains(&"evidence_reset".to_owned()));
+}
+
+/// Bug: a day in which no process ran passed for a watched day where somebody had released an identity meanwhile, from the command line. Cause:
+/// the release moved the moment at which the process had ended. Fix: it stays.
+#[test]
+fn a_release_while_nothing_runs_makes_no_watch_shorter() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let three = says("three", 0.8);
+    three.control().fail();
+    service.stage("v3", three).unwrap().canary(0.5).unwrap();
+    ask(&service, 200);
+    tick(&service, &clock);
+    let identity = service.status().quarantined[0].identity;
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.05));
+    rollout.bake(Bake::new(seconds(600))).promote().unwrap();
+    end(service);
+    clock.advance(seconds(86_400));
+    assert!(release(&folder.0, identity, Some("ada"), clock.now()).unwrap());
+    clock.advance(seconds(10));
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    (0..10).for_each(|_| tick(&service, &clock));
+    assert_eq!(service.rollout("v2").map(|rollout| rollout.phase()), Some(Phase::Baking));
 }
