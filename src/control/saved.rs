@@ -261,6 +261,9 @@ pub(crate) enum Arm {
 /// Pages of bits in one record: some 700 bytes each.
 const PAGES_TOGETHER: usize = 16_384;
 
+/// Rows that wait in one record: up to a kilobyte each, and twice as much of a pair.
+const ROWS_TOGETHER: usize = 16_384;
+
 impl SavedControl {
     /// Whether a candidate, or a new live that is still watched, was exposed when the process ended: the numbers of their
     /// attempts.
@@ -316,17 +319,17 @@ impl SavedControl {
 }
 
 impl SavedEvidence {
-    /// The same in parts that can be written one by one, to be merged in this order: what tells repeats may take more than
-    /// a record holds.
+    /// The same in parts that can be written one by one, to be merged in this order: what tells repeats, and what waits, may each
+    /// take more than a record holds.
     pub(crate) fn in_parts(mut self) -> Vec<SavedEvidence> {
         self.joins.unpack();
-        let mut parts: Vec<SavedEvidence> = self
-            .joins
-            .split_pages(PAGES_TOGETHER)
+        let pages = self.joins.split_pages(PAGES_TOGETHER);
+        let mut parts: Vec<SavedEvidence> = pages
             .into_iter()
+            .chain(self.joins.split_rows(ROWS_TOGETHER))
             .map(|joins| SavedEvidence { joins, ..SavedEvidence::default() })
             .collect();
-        // Last: of what is not pages, the later part replaces the earlier.
+        // Last: of what is neither pages nor rows, the later part replaces the earlier.
         parts.push(self);
         parts
     }
@@ -539,4 +542,63 @@ impl GuardTest {
 /// The owners of buckets that were written as base64.
 pub(crate) fn owners(text: &str) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feedback::id::SealKey;
+    use crate::feedback::join::JoinLimits;
+    use crate::feedback::saved::Earlier;
+    use crate::stats::counting::exposure::Awaited;
+    use crate::stats::counting::intake::Intake;
+    use crate::stats::evidence::waiting::Maturity;
+    use crate::task::kept::{Kept, RANKING_DEPTH, Ranked};
+    use crate::task::outcome::Truth;
+
+    /// Bug: the state of a ranking service of 1,000 requests a second, where silence means something, could never be written again.
+    /// Cause: all rows that wait were one record, and one of more than 64 MiB is refused. Fix: they are written in parts, as pages are.
+    #[test]
+    fn rows_that_wait_are_written_in_parts_that_a_record_holds() {
+        const ROWS: u64 = 40_000;
+        let kind = TaskKind::Ranking { depth: RANKING_DEPTH as u8 };
+        let joins = || {
+            let (key, limits) = (SealKey::new([1; 16]), JoinLimits::default());
+            Joins::new(1, key, kind, Truth::CausedByAnswer, Arc::from([]), limits, None).unwrap()
+        };
+        let now = Timestamp::from_unix_seconds(1_700_000_000);
+        let intake = || Arc::new(Intake::new(kind, 0, Maturity::AsTheyCome));
+        let before = joins();
+        before.register(1, intake());
+        let kept = Kept::List(Ranked::from_hashes([u32::MAX; RANKING_DEPTH]));
+        before.await_outcomes((0..ROWS).map(|row| Awaited {
+            exposure: 1,
+            sequence: u64::MAX / 2 + row,
+            row,
+            unit: Some(row),
+            at: now,
+            kept,
+            keyed: false,
+            counts: true,
+            hidden: false,
+            segment: None,
+        }));
+        let parts = SavedEvidence { joins: before.save(true), ..SavedEvidence::default() }.in_parts();
+        let written: Vec<Vec<u8>> = parts.iter().map(|part| serde_json::to_vec(part).unwrap()).collect();
+        let largest = written.iter().map(Vec::len).max().unwrap();
+        // So many rows are less than a record holds, whatever is in each.
+        assert!(largest < ROWS_TOGETHER * 512, "{largest} bytes in one of {} records", written.len());
+        let mut read = SavedEvidence::default();
+        written.iter().for_each(|part| read.merge(serde_json::from_slice(part).unwrap()));
+        let after = joins();
+        let earlier = Earlier {
+            origin: (1, 1),
+            number: 1,
+            intake: intake(),
+            retired: now,
+            counts_until_retired: false,
+        };
+        after.restore(read.joins, &std::iter::once((1, earlier)).collect(), Shift::default(), now);
+        assert_eq!(after.counts().awaiting, ROWS);
+    }
 }

@@ -100,7 +100,6 @@ impl SavedJoins {
     }
 
     /// The same of rows that wait.
-    #[cfg(feature = "fleet")]
     pub(crate) fn split_rows(&mut self, together: usize) -> Vec<SavedJoins> {
         let mut parts = Vec::new();
         // From the front: they are merged in the order of time in which they are.
