@@ -149,12 +149,6 @@ impl Shift {
         let age = i128::from(now.0) - i128::from(at.0) - i128::from(self.0);
         Duration::from_nanos(u64::try_from(age.max(0)).unwrap_or(u64::MAX))
     }
-
-    /// A slot of the earlier life, of slots that are so many nanoseconds wide.
-    pub(crate) fn slot(self, slot: u64, width: u64) -> u64 {
-        let width = i64::try_from(width.max(1)).unwrap_or(i64::MAX);
-        slot.saturating_add_signed(self.0.div_euclid(width))
-    }
 }
 
 /// Where a handle's time comes from.

@@ -1056,7 +1056,7 @@ impl State {
 
 impl Issued {
     /// How many nanoseconds a slot is wide.
-    pub(crate) fn width(horizon: Duration) -> u64 {
+    fn width(horizon: Duration) -> u64 {
         u64::try_from(horizon.as_nanos() / 64).unwrap_or(u64::MAX).max(1)
     }
 
@@ -1069,11 +1069,24 @@ impl Issued {
         }
     }
 
-    /// Adds bits that another life has promised, or another process.
+    /// The bits of each slot, by when it began: how wide a slot is follows from an option.
     #[cfg(feature = "state")]
-    pub(crate) fn merge(&mut self, others: impl Iterator<Item = (u64, u64)>) {
+    pub(crate) fn saved(&self, horizon: Duration) -> Vec<(Timestamp, u64)> {
+        let began = |slot: u64| Timestamp::from_unix_nanos(slot.saturating_mul(Self::width(horizon)));
+        self.slots.iter().map(|(slot, rows)| (began(*slot), *rows)).collect()
+    }
+
+    /// Adds bits that another life has promised, or another process. None of them lies ahead of now.
+    #[cfg(feature = "state")]
+    pub(crate) fn merge(
+        &mut self,
+        others: impl Iterator<Item = (Timestamp, u64)>,
+        now: Timestamp,
+        horizon: Duration,
+    ) {
+        let slot_of = |at: Timestamp| at.unix_nanos() / Self::width(horizon);
         let mut slots: OrderedMap<u64, u64> = self.slots.drain(..).collect();
-        for (slot, rows) in others {
+        for (slot, rows) in others.map(|(began, rows)| (slot_of(began.min(now)), rows)) {
             let all = slots.entry(slot).or_default();
             *all = all.saturating_add(rows);
         }

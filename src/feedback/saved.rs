@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::join::{Issued, Joins, Key, Pair, Registered, ShadowHalf, TRUTH, Unsaved, figure_of_kpi, kpi_of};
+use super::join::{Joins, Key, Pair, Registered, ShadowHalf, TRUTH, Unsaved, figure_of_kpi, kpi_of};
 use super::repeats::{Page, PageKey};
 use super::rows::Shared;
 use crate::base::clock::{Shift, Timestamp};
@@ -34,8 +34,8 @@ pub(crate) struct SavedJoins {
     /// The same before they are written: see [`unpack`](Self::unpack).
     #[serde(skip)]
     shared: Shared,
-    /// Bits that were promised, by slots of time: always all of them.
-    issued: Vec<(u64, u64)>,
+    /// Bits that were promised, by when each slot of time began: always all of them.
+    issued: Vec<(Timestamp, u64)>,
     /// How moments of earlier lives of the handle are told in the one that wrote this, where they are told otherwise: always
     /// all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -161,7 +161,7 @@ impl Joins {
         let Unsaved { pairs, awaiting } = state.unsaved.replace(Unsaved::default()).unwrap_or_default();
         let waiting = state.intakes.iter().filter_map(|(exposure, registered)| {
             let waiting = registered.intake.waiting();
-            (!waiting.is_empty()).then(|| (*exposure, waiting.saved()))
+            (!waiting.is_none()).then(|| (*exposure, waiting.saved()))
         });
         let pages = state.pages.iter_mut().filter(|(_, page)| all || page.unsaved).map(|(key, page)| {
             page.unsaved = false;
@@ -193,7 +193,7 @@ impl Joins {
             pairs,
             awaiting: Vec::new(),
             shared: state.awaiting.last(count),
-            issued: state.issued.slots.iter().copied().collect(),
+            issued: state.issued.saved(self.limits.horizon),
             shifts: state.shifts.iter().map(|(life, shift)| (*life, *shift)).collect(),
         }
     }
@@ -260,9 +260,8 @@ impl Joins {
         awaiting.extend(saved.awaiting.iter().filter_map(of));
         awaiting.sort_by_key(|awaited| awaited.at);
         state.awaiting.extend(awaiting);
-        let width = Issued::width(self.limits.horizon);
-        let issued = saved.issued.into_iter().map(|(slot, rows)| (shift.slot(slot, width), rows));
-        state.issued.merge(issued);
+        let issued = saved.issued.into_iter().map(|(began, rows)| (shift.of(began), rows));
+        state.issued.merge(issued, now, self.limits.horizon);
         state.forget(now, &self.limits);
     }
 }

@@ -232,6 +232,14 @@ pub struct Coverage {
     pub labelled: u64,
 }
 
+#[cfg(feature = "state")]
+impl Coverage {
+    fn merge(&mut self, other: Self) {
+        self.predictions = self.predictions.saturating_add(other.predictions);
+        self.labelled = self.labelled.saturating_add(other.labelled);
+    }
+}
+
 /// The evidence of one attempt, as it is written down between two ticks.
 #[cfg(feature = "state")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -255,10 +263,16 @@ impl Ledger {
     /// Goes on from what was written down.
     pub(crate) fn restored(saved: SavedLedger, maturity: Maturity, shift: Shift) -> Self {
         let SavedLedger { blocks, fresh, era, cohorts, late } = saved;
-        let moved = |(slot, cohort): (u64, Cohort)| {
-            (maturity.moved(slot, shift), Cohort { from: shift.of(cohort.from), ..cohort })
-        };
-        let cohorts = cohorts.into_iter().map(moved).collect();
+        let before = cohorts;
+        let mut cohorts = OrderedMap::new();
+        for (_, before) in before {
+            // Slots may be wider or narrower than they were.
+            let slot = maturity.slot(shift.of(before.from));
+            let from = maturity.slot_began(slot);
+            let cohort: &mut Cohort = cohorts.entry(slot).or_insert(Cohort { from, ..Cohort::default() });
+            cohort.candidate.merge(before.candidate);
+            cohort.live.merge(before.live);
+        }
         let outages = blocks.total().usual();
         Self {
             blocks,

@@ -64,12 +64,15 @@ impl Maturity {
         }
     }
 
-    /// A slot of an earlier life of the handle.
+    /// The last moment of a slot.
     #[cfg(feature = "state")]
-    pub(crate) fn moved(self, slot: u64, shift: Shift) -> u64 {
+    fn slot_ended(self, slot: u64) -> Timestamp {
         match self {
-            Self::AsTheyCome => slot,
-            Self::After(age) => shift.slot(slot, width(age)),
+            Self::AsTheyCome => Timestamp::default(),
+            Self::After(age) => {
+                let next = slot.saturating_add(1).saturating_mul(width(age));
+                Timestamp::from_unix_nanos(next.saturating_sub(1))
+            }
         }
     }
 
@@ -121,6 +124,9 @@ pub(crate) struct Waiting {
     slots: OrderedMap<u64, Labels>,
     /// Slots before this one have become evidence.
     taken_before: u64,
+    /// And so have those of predictions made before this moment, in an earlier life of the handle, whose slots may have been others.
+    #[cfg(feature = "state")]
+    taken_until: Timestamp,
     /// How often labels were taken that count as they come: what tells a label that is still here from one that is not.
     takes: u64,
     /// Labels that came when their slot had become evidence without them.
@@ -134,12 +140,14 @@ pub(crate) struct Place {
     takes: u64,
 }
 
-/// Labels that wait, as they are written.
+/// Labels that wait, as they are written: by moments, since how wide a slot is follows from an option.
 #[cfg(feature = "state")]
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct SavedWaiting {
-    slots: Vec<(u64, Labels)>,
-    taken_before: u64,
+    /// By the last moment of each slot: where slots are narrower now, the first of its predictions wait for the last.
+    slots: Vec<(Timestamp, Labels)>,
+    /// Labels of predictions made before this have become evidence.
+    taken_until: Timestamp,
 }
 
 /// Labels that have become evidence.
@@ -152,28 +160,48 @@ pub(crate) struct Taken {
 
 impl Waiting {
     pub(crate) fn new(maturity: Maturity) -> Self {
-        Self { maturity, slots: OrderedMap::new(), taken_before: 0, takes: 0, late: 0 }
+        Self {
+            maturity,
+            slots: OrderedMap::new(),
+            taken_before: 0,
+            #[cfg(feature = "state")]
+            taken_until: Timestamp::default(),
+            takes: 0,
+            late: 0,
+        }
     }
 
-    /// Whether labels wait.
+    /// Whether there is nothing to go on from.
     #[cfg(feature = "state")]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+    pub(crate) fn is_none(&self) -> bool {
+        self.slots.is_empty() && self.taken() == Timestamp::default()
+    }
+
+    /// Labels of predictions made before this have become evidence.
+    #[cfg(feature = "state")]
+    fn taken(&self) -> Timestamp {
+        self.maturity.slot_began(self.taken_before).max(self.taken_until)
     }
 
     /// Returns what is to be written to go on from there.
     #[cfg(feature = "state")]
     pub(crate) fn saved(&self) -> SavedWaiting {
-        let slots = self.slots.iter().map(|(slot, labels)| (*slot, labels.clone())).collect();
-        SavedWaiting { slots, taken_before: self.taken_before }
+        let ended = |slot| self.maturity.slot_ended(slot);
+        let slots = self.slots.iter().map(|(slot, labels)| (ended(*slot), labels.clone())).collect();
+        SavedWaiting { slots, taken_until: self.taken() }
     }
 
-    /// Goes on from what was written, at the same maturity.
+    /// Goes on from what was written, whatever the maturity was.
     #[cfg(feature = "state")]
     pub(crate) fn restored(&self, saved: SavedWaiting, shift: Shift) -> Self {
-        let moved = |slot| self.maturity.moved(slot, shift);
-        let slots = saved.slots.into_iter().map(|(slot, labels)| (moved(slot), labels)).collect();
-        Self { slots, taken_before: moved(saved.taken_before), ..self.like() }
+        let taken_until = shift.of(saved.taken_until);
+        let taken_before = self.maturity.slot(taken_until);
+        let mut restored = Self { taken_before, taken_until, ..self.like() };
+        for (ended, labels) in saved.slots {
+            let slot = self.maturity.slot(shift.of(ended)).max(taken_before);
+            restored.slots.entry(slot).or_default().merge(&labels);
+        }
+        restored
     }
 
     /// None waiting, at the same maturity.
@@ -184,7 +212,11 @@ impl Waiting {
     /// Counts a label of a prediction made at a moment; `None`, and not counted, where it comes too late.
     pub(crate) fn count(&mut self, at: Timestamp, count: impl FnOnce(&mut Labels)) -> Option<Place> {
         let slot = self.maturity.slot(at);
-        if slot < self.taken_before {
+        #[cfg(feature = "state")]
+        let is_taken = at < self.taken_until;
+        #[cfg(not(feature = "state"))]
+        let is_taken = false;
+        if is_taken || slot < self.taken_before {
             self.late += 1;
             return None;
         }

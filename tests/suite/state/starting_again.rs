@@ -8,7 +8,7 @@ use switchback::events::EventKind;
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::model::Model;
-use switchback::options::Shadowing;
+use switchback::options::{Labels, Shadowing};
 use switchback::plan::Bake;
 use switchback::status::release;
 use switchback::{Builder, Clock, Kpi, Outcome, Phase, Plan, RolloutError, Step, Task, Truth, guard};
@@ -206,4 +206,62 @@ fn a_release_while_nothing_runs_makes_no_watch_shorter() {
     let service = remembering(&clock, &folder.0).build().unwrap();
     (0..10).for_each(|_| tick(&service, &clock));
     assert_eq!(service.rollout("v2").map(|rollout| rollout.phase()), Some(Phase::Baking));
+}
+
+/// Bug: where `complete_after` was raised between two processes, labels of predictions made before the start were too late to be evidence, and
+/// those that waited waited for ever; where it was lowered, what had come early was evidence at once, and alone. Cause: they were written down by
+/// the number of their slot of time, and how wide a slot is follows from the option. Fix: by moments.
+#[test]
+fn labels_that_wait_over_a_start_become_evidence_when_those_of_their_time_are_complete() {
+    for (before, after) in [(1_600, 3_200), (3_200, 800)] {
+        let (clock, folder) = (clock(), Folder::new());
+        let start = |age: u64| {
+            let labels = Labels::complete_after(seconds(age));
+            remembering(&clock, &folder.0).labels(labels).build().unwrap()
+        };
+        let service = start(before);
+        service.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
+        let ids: Vec<_> = ask(&service, 100).iter().map(|answer| answer.id()).collect();
+        let label = |service: &Service, id| service.feedback(id, Outcome::class(1));
+        ids[..50].iter().for_each(|id| assert_eq!(label(&service, *id), FeedbackOutcome::Counted));
+        tick(&service, &clock);
+        end(service);
+
+        let service = start(after);
+        ids[50..].iter().for_each(|id| assert_eq!(label(&service, *id), FeedbackOutcome::Counted));
+        let labelled = |service: &Service| {
+            tick(service, &clock);
+            let status = service.rollout("v2").unwrap().status().unwrap();
+            let known = status.cohorts.iter().map(|of| of.candidate.labelled + of.live.labelled).sum::<u64>();
+            (known, status.labels_late)
+        };
+        assert_eq!(labelled(&service), (0, 0), "from {before} s to {after} s");
+        clock.advance(seconds(after + before.max(after) / 8));
+        assert_eq!(labelled(&service), (100, 0), "from {before} s to {after} s");
+    }
+}
+
+/// Bug: where the horizon of outcomes was another one than in the process before, all that this had promised to remember counted for ever, and
+/// outcomes were thinned as if it came again each week. Cause: slots of time by number, likewise. Fix: by moments, likewise.
+#[test]
+fn what_was_promised_under_another_horizon_is_over_with_it() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = |horizon: u64| {
+        let labels =
+            Labels::at_random().horizon(seconds(horizon)).corrections(seconds(1)).memory_bytes(1_024);
+        remembering(&clock, &folder.0).labels(labels).build().unwrap()
+    };
+    let service = start(640);
+    for _ in 0..7 {
+        ask(&service, 1_000);
+        tick(&service, &clock);
+    }
+    assert!(service.status().feedback.one_in > 1);
+    end(service);
+    let service = start(1_280);
+    tick(&service, &clock);
+    assert!(service.status().feedback.one_in > 1, "it is remembered yet");
+    clock.advance(seconds(2_000));
+    tick(&service, &clock);
+    assert_eq!(service.status().feedback.one_in, 1);
 }
