@@ -774,12 +774,15 @@ impl Control {
         attempt.state.phase == Phase::Canary && (!self.lease.holds(now) || self.has_tripped(attempt.number))
     }
 
-    /// Leaves the time in which nobody ticked out of what candidates' steps have lasted: they answered nobody.
+    /// Leaves the time in which nobody ticked out of what steps and watches have lasted: a canary answered nobody, and nobody looked at a shadow or
+    /// at a new live.
     pub(crate) fn leave_out_lapse(&mut self, now: Timestamp) {
         let lapsed = self.lease.lapsed_for(now);
         if !self.is_seated() && !lapsed.is_zero() {
-            let exposed = |attempt: &&mut Attempt| attempt.state.phase == Phase::Canary;
-            self.attempts.iter_mut().filter(exposed).for_each(|attempt| attempt.state.leave_out(lapsed));
+            let is_looked_at = |attempt: &&mut Attempt| {
+                matches!(attempt.state.phase, Phase::Shadow | Phase::Canary | Phase::Baking)
+            };
+            self.attempts.iter_mut().filter(is_looked_at).for_each(|attempt| attempt.state.leave_out(lapsed));
         }
     }
 

@@ -63,6 +63,44 @@ fn what_live_went_through_alone_does_not_excuse_the_candidate() {
     each_seed(8, |seed| unwatched(seed, 8, [[0.01, 1.0], [0.03, 1.0]])).are_never_promoted();
 }
 
+/// Bug: an hour in which nobody could tick was an hour of a shadow's step, which its plan went on from, and of the watch over a new live, which
+/// passed. Cause: it was left out of a canary's step alone. Fix: of all that is looked at.
+#[test]
+fn a_time_without_ticks_is_part_of_no_step_and_of_no_watch() {
+    use crate::common::{builder, clock, says, seconds, tick};
+    use switchback::options::Shadowing;
+    use switchback::plan::Bake;
+    use switchback::{Phase, guard};
+
+    for watched in [false, true] {
+        let clock = clock();
+        let service =
+            builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+        let phase = if watched {
+            let rollout = rollout.bake(Bake::new(seconds(600)));
+            rollout.promote().unwrap();
+            Phase::Baking
+        } else {
+            let shadow = Step::shadow(1.0).unwrap().min_duration(seconds(600)).min_predictions(1);
+            rollout.run(plan([shadow, Step::canary(0.5).unwrap().min_labels(1_000)])).unwrap();
+            Phase::Shadow
+        };
+        let second = || {
+            (0..10).for_each(|_| _ = service.predict(&0.5).unwrap());
+            service.run_shadow(usize::MAX);
+            tick(&service, &clock);
+        };
+        (0..10).for_each(|_| second());
+        clock.advance(seconds(3_600));
+        (0..10).for_each(|_| second());
+        let is_there = |phase: Phase| service.status().rollouts.iter().any(|rollout| rollout.phase == phase);
+        assert!(is_there(phase), "{:?}", service.status().rollouts);
+        (0..600).for_each(|_| second());
+        assert!(!is_there(phase), "{:?}", service.status().rollouts);
+    }
+}
+
 /// A service that is closed and started again seven times, always with one seed.
 #[cfg(feature = "state")]
 fn started_again(seed: u64) -> Fate {
