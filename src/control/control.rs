@@ -100,7 +100,8 @@ pub(crate) struct Control {
     pub(crate) lease: Arc<Lease>,
     /// The version before live that the table in force has ready.
     pub(crate) ready_before: Option<VersionId>,
-    /// Until when the life before this one, which this one goes on with, has written down what it did.
+    /// Until when the life before this one, which this one goes on with, has written down what it did, as long as nobody has looked at what was
+    /// published since.
     #[cfg(feature = "state")]
     pub(crate) stood: Option<Timestamp>,
     /// It has been told that the lease has run out.

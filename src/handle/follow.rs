@@ -156,7 +156,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         })
     }
 
-    /// Versions that are not in use and were made since the process before this one has written down what it did, the newest last.
+    /// Versions that are not in use and were made since the process before this one has written down what it did, the newest last; none once
+    /// somebody has looked at them.
     #[cfg(feature = "state")]
     fn missed(&self, served: &Served<I, O>) -> Result<Vec<VersionId>, RepositoryError> {
         let (inner, now) = (&self.inner, self.inner.serving.clock.now());
@@ -203,6 +204,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         let changes = self.watch.poll()?;
         let mut all = Vec::with_capacity(changes.len());
         let mut missed = std::mem::take(&mut self.missed);
+        if !missed.is_empty() && !self.takes_missed() {
+            missed.clear();
+        }
         if let Some(version) = missed.pop() {
             let why = format!("it was published while no process ran, and so was {version}, which is newer");
             missed.into_iter().for_each(|older| self.tell_refusal(older, why.clone()));
@@ -220,6 +224,15 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             }
         }
         Ok(all)
+    }
+
+    /// Whether nobody has looked at what was published while no process ran. From here on somebody has: what is tried once in a process is a
+    /// person's to try again.
+    fn takes_missed(&self) -> bool {
+        #[cfg(feature = "state")]
+        return self.handle.inner.control.lock().stood.take().is_some();
+        #[cfg(not(feature = "state"))]
+        false
     }
 
     /// Tells a refusal, where it is one that is to be told.
