@@ -395,6 +395,14 @@ impl Control {
             let event = EventKind::Paused { version: version.id, reason };
             self.announcer.announce(now, self.epoch, event);
         }
+        if !self.settings.shadowing && attempt.needs_shadowing() {
+            attempt.hold(now);
+            let reason = String::from(
+                "it is to shadow, and this handle does not: add `.shadowing(Shadowing::new())` at build, or run a plan `.without_shadow()`",
+            );
+            let event = EventKind::Paused { version: version.id, reason };
+            self.announcer.announce(now, self.epoch, event);
+        }
         attempt
     }
 

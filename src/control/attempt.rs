@@ -32,7 +32,7 @@ use crate::rollout::guard::rule::{Figure, Rule};
 use crate::rollout::guard::stated::Stated;
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::{Bake, Plan};
+use crate::rollout::plan::{Bake, Exposure, Plan, Step};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
@@ -291,6 +291,18 @@ impl Attempt {
     pub(crate) fn answers_callers(&self) -> bool {
         let is_asked = self.circuit.open_until.is_none();
         self.state.phase == Phase::Canary && self.state.weight != Share::NONE && is_asked
+    }
+
+    /// Whether it shadows, or is to shadow yet by a step of its plan: where nothing may be copied it would stand still for ever.
+    pub(crate) fn needs_shadowing(&self) -> bool {
+        let is_there = self.state.phase == Phase::Shadow;
+        let is_held_there = self.held.is_some_and(|held| held.phase == Phase::Shadow);
+        let is_to_come = self.plan.as_ref().is_some_and(|plan| {
+            let rest = plan.steps().iter().skip(self.state.step.unwrap_or_default());
+            self.state.phase != Phase::Baking
+                && rest.map(Step::exposure).any(|step| matches!(step, Exposure::Shadow { .. }))
+        });
+        is_there || is_held_there || is_to_come
     }
 
     /// The guards of this crate's.

@@ -551,8 +551,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// # Errors
     ///
     /// Its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
-    /// meanwhile, under whatever name; or a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)): it
-    /// stays paused.
+    /// meanwhile, under whatever name; a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)); or it is to
+    /// shadow, and the handle does not since that start: it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
         let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();
@@ -561,6 +561,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 || control.allocating.as_ref().is_some_and(|it| it.candidates().contains(&self.number));
             if let Some(attempt) = control.attempt(self.number) {
                 has_its_guards(attempt)?;
+                if !control.settings.shadowing && attempt.needs_shadowing() {
+                    return Err(RolloutError::NoShadowing);
+                }
                 if attempt.plan.is_some() || allocated() {
                     not_quarantined(control, attempt.identity)?;
                 }

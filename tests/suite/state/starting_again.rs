@@ -265,3 +265,41 @@ fn what_was_promised_under_another_horizon_is_over_with_it() {
     tick(&service, &clock);
     assert_eq!(service.status().feedback.one_in, 1);
 }
+
+/// Bug: a rollout in its shadow step stood still for ever, and nothing said why, after a start of a handle that does not shadow any more.
+/// Cause: `run` refuses what a start went on with. Fix: it is held, with the reason, and not resumed.
+#[test]
+fn a_candidate_that_is_to_shadow_where_nothing_is_copied_any_more_is_held() {
+    for is_canary in [false, true] {
+        let (clock, folder) = (clock(), Folder::new());
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+        let last = Step::canary(0.5).unwrap().min_predictions(1_000_000);
+        let steps = [Step::shadow(1.0).unwrap().min_predictions(10), last];
+        rollout.run(plan(steps)).unwrap();
+        if is_canary {
+            ask(&service, 100);
+            service.run_shadow(usize::MAX);
+            (0..3).for_each(|_| tick(&service, &clock));
+            assert_eq!(rollout.phase(), Phase::Canary);
+        }
+        drop(rollout);
+        end(service);
+        let bare = builder(&clock).live("v1", says("one", 0.1)).state(&folder.0).source(versions);
+        let service = bare.build().unwrap();
+        let rollout = service.rollout("v2").unwrap();
+        if is_canary {
+            assert_eq!(
+                (rollout.phase(), pauses(&service)),
+                (Phase::Canary, Vec::new()),
+                "no shadow is to come"
+            );
+            continue;
+        }
+        assert!(rollout.status().unwrap().paused);
+        assert!(pauses(&service)[0].contains("this handle does not"), "{:?}", pauses(&service));
+        assert!(matches!(rollout.resume(), Err(RolloutError::NoShadowing)));
+        rollout.run(canaries([0.25])).unwrap();
+        assert_eq!(rollout.phase(), Phase::Canary);
+    }
+}
