@@ -1027,8 +1027,21 @@ impl Announcer {
     /// Goes on counting where an earlier life of the handle was.
     #[cfg(feature = "state")]
     pub(crate) fn go_on(&mut self, next: u64) {
-        self.next = self.next.max(next);
-        self.from = self.next;
+        if next > self.next {
+            (self.next, self.from) = (next, next);
+        }
+    }
+
+    /// Goes on behind what another process has counted since this one began to count where that was: the events of this one, which are
+    /// written nowhere yet, come after those. No two events of one journal have one number.
+    #[cfg(feature = "state")]
+    pub(crate) fn go_on_behind(&mut self, next: u64) {
+        let by = next.saturating_sub(self.from);
+        for event in self.log.iter_mut().filter(|event| event.sequence >= self.from) {
+            Arc::make_mut(event).sequence += by;
+        }
+        self.from += by;
+        self.next += by;
     }
 
     /// How many of the events from a number on are remembered no more.

@@ -106,6 +106,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if let Some((saved, evidence, live, start)) = found {
             let now = self.serving.clock.now();
             self.change(|control| {
+                control.announcer.go_on_behind(saved.next_event);
                 control.announcer.announce(now, control.epoch, EventKind::TookOver);
                 control.succeed(live, |control| control.adopt(saved, evidence, &start, self.desk(now)));
             });

@@ -10,6 +10,7 @@ use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::model::Model;
 use switchback::options::{Labels, Shadowing};
 use switchback::plan::Bake;
+use switchback::state::history;
 use switchback::status::release;
 use switchback::{Builder, Clock, Kpi, Outcome, Phase, Plan, RolloutError, Step, Task, Truth, guard};
 
@@ -302,4 +303,31 @@ fn a_candidate_that_is_to_shadow_where_nothing_is_copied_any_more_is_held() {
         rollout.run(canaries([0.25])).unwrap();
         assert_eq!(rollout.phase(), Phase::Canary);
     }
+}
+
+/// Bug: after a take-over two entries of the journal had one number, and whoever followed it skipped what had been said to the process that
+/// looked on, or was told that entries were missing. Cause: that process counted on from the number that it had found when it began. Fix: what was
+/// said to it comes behind what the other one has written.
+#[test]
+fn no_two_entries_of_a_journal_have_one_number_after_a_take_over() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    first.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
+    second.freeze("somebody looks");
+    first.freeze("so do we");
+    let _ = first.abort_candidates("enough");
+    end(first);
+    tick(&second, &clock);
+    assert!(names(&second.events()).contains(&"took_over".to_owned()));
+    second.unfreeze();
+    let kept: Vec<u64> = second.events().iter().map(|event| event.sequence).collect();
+    end(second);
+    let written: Vec<serde_json::Value> =
+        history(&folder.0).unwrap().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    let numbers: Vec<u64> = written.iter().map(|entry| entry["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{written:?}");
+    assert!(kept.iter().all(|number| numbers.contains(number)), "{kept:?}");
+    let said = |reason: &str| written.iter().filter(|entry| entry["reason"] == reason).count();
+    assert_eq!([said("somebody looks"), said("so do we")], [1, 1], "{written:?}");
 }
