@@ -455,6 +455,13 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<VersionId>,
     },
+    /// The journal of the process that has the state cannot be read: what is live there is not known here, nor whether it is frozen.
+    StandbyBehind {
+        /// The version that goes on answering here.
+        live: VersionId,
+        /// The obstacle.
+        reason: String,
+    },
     /// The process that had the state has let go of it, and this one goes on. What it goes on with follows.
     TookOver,
     /// The version that was live cannot be used any more, and another one is live.
@@ -868,6 +875,10 @@ impl fmt::Display for Event {
             EventKind::Standby { live, from: Some(from) } => {
                 write!(f, "the process that has the state has changed live: {live} answers here too, where {from} did")
             }
+            EventKind::StandbyBehind { live, reason } => write!(
+                f,
+                "the journal of the process that has the state cannot be read ({reason}): {live} goes on answering here, whatever is live there"
+            ),
             EventKind::TookOver => f.write_str("this process took over from the one that had the state"),
             EventKind::LiveReplaced { from, to, reason } => {
                 write!(f, "{to} is live, because {from} cannot be used: {reason}")

@@ -54,6 +54,7 @@ impl EventKind {
             Self::StartedWithLess { .. } => "started_with_less",
             Self::StateFolderMended { .. } => "state_folder_mended",
             Self::Standby { .. } => "standby",
+            Self::StandbyBehind { .. } => "standby_behind",
             Self::TookOver => "took_over",
             Self::LiveReplaced { .. } => "live_replaced",
             Self::Unavailable { .. } => "unavailable",
@@ -128,6 +129,7 @@ impl EventKind {
             | Self::StartedWithLess { .. }
             | Self::StateFolderMended { .. }
             | Self::Standby { .. }
+            | Self::StandbyBehind { .. }
             | Self::TookOver
             | Self::StateNotSaved { .. }
             | Self::StateSaved
@@ -189,6 +191,7 @@ impl EventKind {
         "started_with_less",
         "state_folder_mended",
         "standby",
+        "standby_behind",
         "took_over",
         "live_replaced",
         "unavailable",

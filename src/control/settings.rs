@@ -64,6 +64,8 @@ pub(crate) struct Standby {
     pub(crate) live: Option<(VersionId, Identity)>,
     /// The version that was to answer here and could not be had, which was told.
     pub(crate) missing: Option<(VersionId, Identity)>,
+    /// Why the journal there cannot be read, which was told.
+    pub(crate) unread: Option<String>,
     /// The freeze that was there: another one is this process's own.
     pub(crate) frozen: Option<String>,
     /// Versions that were live here and were taken back, and why.

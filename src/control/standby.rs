@@ -60,6 +60,16 @@ impl Control {
         std::iter::once(saved.live).chain(retained).find(|known| !taken_back(known))
     }
 
+    /// Takes note whether the journal there can be read, and says why not, once for each reason.
+    pub(crate) fn cannot_read(&mut self, reason: Option<String>, now: Timestamp) {
+        let live = self.live.id;
+        let Some(standby) = self.standby.as_mut().filter(|standby| standby.unread != reason) else { return };
+        standby.unread.clone_from(&reason);
+        if let Some(reason) = reason {
+            self.announcer.announce(now, self.epoch, EventKind::StandbyBehind { live, reason });
+        }
+    }
+
     /// Says that a version which is to answer here cannot be had, once for each.
     pub(crate) fn cannot_follow(&mut self, wanted: SavedVersion, reason: String, now: Timestamp) {
         let Some(standby) = self.standby.as_mut().filter(|standby| standby.missing != Some(named(wanted)))

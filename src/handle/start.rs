@@ -4,7 +4,7 @@ use super::core::Core;
 use super::keeper::{Loaded, Opened, Remembered, load};
 use super::loader::{Loader, Needs};
 use super::record::{Recorder, Turn};
-use crate::base::causes::told;
+use crate::base::causes::{in_full, told};
 use crate::base::guarded::let_go;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::Start;
@@ -118,12 +118,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Answers with what is live in the process that has the state, where that is another version by now: a version that was taken back
     /// there did harm here too.
     fn look_again(&self, place: &Place) {
-        let written = fs::metadata(place.folder.join(JOURNAL));
-        let (Ok(written), Some(recorder)) = (written, &self.keeper.recorder) else { return };
-        let (stamp, now) = (Some((written.len(), written.modified().ok())), self.serving.clock.now());
+        let Some(recorder) = &self.keeper.recorder else { return };
+        // Where it is not there, reading it says so.
+        let written = fs::metadata(place.folder.join(JOURNAL)).ok();
+        let stamp = written.map(|written| (written.len(), written.modified().ok()));
+        let now = self.serving.clock.now();
         {
             let Turn(writing) = recorder.turn();
-            if writing.seen == stamp || now < writing.rests_until {
+            if (stamp.is_some() && writing.seen == stamp) || now < writing.rests_until {
                 return;
             }
         }
@@ -139,11 +141,24 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Whether this process does as the one that has the state: where its journal cannot be read, or a version cannot be had, it does not.
     fn follow_there(&self, place: &Place) -> bool {
         let read = || {
-            let found = Found::read(&place.files, &place.folder).ok()?;
-            serde_json::from_slice::<SavedControl>(found.state.as_deref()?).ok()
+            let found = Found::read(&place.files, &place.folder)?;
+            let Some(state) = found.state else { return Ok(None) };
+            serde_json::from_slice::<SavedControl>(&state).map(Some).map_err(StateError::json)
         };
-        let Some(saved) = read() else { return false };
-        self.change(|control| control.freeze_as_there(&saved, self.serving.clock.now()));
+        let now = self.serving.clock.now();
+        let saved = match read() {
+            Ok(Some(saved)) => saved,
+            // It begins just now.
+            Ok(None) => return false,
+            Err(error) => {
+                self.change(|control| control.cannot_read(Some(in_full(&error)), now));
+                return false;
+            }
+        };
+        self.change(|control| {
+            control.cannot_read(None, now);
+            control.freeze_as_there(&saved, now);
+        });
         let (wanted, known) = {
             let control = &*self.control.lock();
             let Some(wanted) = control.to_follow(&saved) else { return true };
@@ -169,7 +184,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
         };
         // It may have taken long, and the other process goes on meanwhile.
-        let (now, saved) = (self.serving.clock.now(), read());
+        let (now, saved) = (self.serving.clock.now(), read().ok().flatten());
         self.change(|control| match (had, saved) {
             (Err(reason), _) => {
                 control.cannot_follow(wanted, reason, now);

@@ -72,6 +72,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::StartedWithLess { .. }
         | Kind::AnswersInDoubt { .. }
         | Kind::StateFolderMended { .. }
+        | Kind::StandbyBehind { .. }
         | Kind::TookOver
         | Kind::StateNotSaved { .. }
         | Kind::StateSaved

@@ -84,6 +84,7 @@ pub(crate) fn in_words(event: &Event) -> String {
         | EventKind::Draining { .. }
         | EventKind::LeaseExpired { .. }
         | EventKind::Started { .. }
+        | EventKind::StandbyBehind { .. }
         | EventKind::TookOver
         | EventKind::FleetCutOff { .. }
         | EventKind::FleetRejoined

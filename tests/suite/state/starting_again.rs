@@ -331,3 +331,31 @@ fn no_two_entries_of_a_journal_have_one_number_after_a_take_over() {
     let said = |reason: &str| written.iter().filter(|entry| entry["reason"] == reason).count();
     assert_eq!([said("somebody looks"), said("so do we")], [1, 1], "{written:?}");
 }
+
+/// Bug: a process that looks on and could not read the journal any more said nothing, and went on answering with what had been live for as long
+/// as it did. Cause: why it could not was dropped. Fix: it is told, once for each reason.
+#[test]
+fn a_process_that_looks_on_and_cannot_read_the_journal_says_so_once() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    let journal = folder.0.join("journal");
+    let whole = std::fs::read(&journal).unwrap();
+    let looks = || (0..100).for_each(|_| tick(&second, &clock));
+    let told = || {
+        events(&second, |kind| match kind {
+            EventKind::StandbyBehind { live, reason } => Some((live.to_string(), reason.clone())),
+            _ => None,
+        })
+    };
+    looks();
+    assert_eq!(told(), []);
+    for times in 1..=2 {
+        std::fs::write(&journal, b"this is no journal").unwrap();
+        looks();
+        assert_eq!((told().len(), told()[0].0.as_str()), (times, "v1"), "{:?}", told());
+        std::fs::write(&journal, &whole).unwrap();
+        looks();
+    }
+    drop(first);
+}
