@@ -20,7 +20,7 @@ use super::saved::{
     Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedGuard,
     SavedRetained, SavedVersion, owners,
 };
-use super::settings::{Retained, Unavailable};
+use super::settings::{Left, Retained, Unavailable};
 use super::table::PAIRS;
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Shift, Timestamp};
@@ -112,6 +112,9 @@ impl Control {
             self.live_since = saved.live_since;
         }
         self.retain_again(&saved, start);
+        for kept in self.retained.iter_mut().filter(|kept| said.has_taken_back(kept.version.id)) {
+            kept.taken_back = true;
+        }
         let mut events = vec![EventKind::Started {
             live: self.live.id,
             rollouts: saved.attempts.iter().map(|attempt| attempt.version.version).collect(),
@@ -217,8 +220,10 @@ impl Control {
             self.begin_all_anew(desk);
         }
         // What an operator has taken back here while another process had the state is not brought back by it.
-        let taken_back = said.taken_back.into_iter().find(|(version, _)| *version == self.live.id);
-        if let (Some((_, cause)), Some(to)) = (taken_back, self.before_live().map(|version| version.id)) {
+        let left = said.left.into_iter().find(|left| left.version == self.live.id);
+        let is_there = |to: &VersionId| self.retained.iter().any(|kept| kept.version.id == *to);
+        let to = said.went_to.filter(is_there).or_else(|| Some(self.before_live()?.id));
+        if let (Some(Left { cause, .. }), Some(to)) = (left, to) {
             let _ = self.go_back(to, cause, desk);
         }
         self.publish(desk, Vec::new());

@@ -10,6 +10,8 @@ use super::control::{Control, LEASE_INTERVALS};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::pins::PinPolicy;
+#[cfg(feature = "state")]
+use super::settings::Left;
 use super::settings::{Quarantine, Retained};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
@@ -337,8 +339,14 @@ impl Control {
         // Whoever goes back leaves for good what came after: pressed again, a rollback goes further back and never
         // forward. Whoever returns to what was taken back goes forward, and leaves nothing.
         let goes_back = !taken_back;
+        #[cfg(feature = "state")]
+        let mut passed_over = Vec::new();
         if goes_back {
-            self.retained.iter_mut().take(place).for_each(|newer| newer.taken_back = true);
+            for newer in self.retained.iter_mut().take(place) {
+                newer.taken_back = true;
+                #[cfg(feature = "state")]
+                passed_over.push(newer.version.id);
+            }
         }
         let former = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
@@ -350,8 +358,12 @@ impl Control {
         #[cfg(feature = "state")]
         if let Some(standby) = &mut self.standby {
             // Between two versions it goes to and fro: the last word counts.
-            standby.taken_back.retain(|(version, _)| *version != to && *version != from);
-            standby.taken_back.push((from, cause.clone()));
+            passed_over.retain(|newer| !standby.has_taken_back(*newer));
+            standby.left.retain(|left| left.version != to && left.version != from);
+            let left = |version, taken_back| Left { version, cause: cause.clone(), taken_back };
+            standby.left.extend(passed_over.into_iter().map(|newer| left(newer, true)));
+            standby.left.push(left(from, goes_back));
+            standby.went_to = Some(to);
         }
         let mut events = vec![EventKind::RolledBack { from, to, cause: cause.clone() }];
         let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking);

@@ -68,8 +68,27 @@ pub(crate) struct Standby {
     pub(crate) unread: Option<String>,
     /// The freeze that was there: another one is this process's own.
     pub(crate) frozen: Option<String>,
-    /// Versions that were live here and were taken back, and why.
-    pub(crate) taken_back: Vec<(VersionId, Cause)>,
+    /// Versions that were left here, and why.
+    pub(crate) left: Vec<Left>,
+    /// The version that somebody went to here, since another one became live there.
+    pub(crate) went_to: Option<VersionId>,
+}
+
+/// A version that is to answer no more, as was said in a process that looks on.
+#[cfg(feature = "state")]
+pub(crate) struct Left {
+    pub(crate) version: VersionId,
+    pub(crate) cause: Cause,
+    /// It was taken back. Else somebody has gone forward from it, and a rollback may go back to it.
+    pub(crate) taken_back: bool,
+}
+
+#[cfg(feature = "state")]
+impl Standby {
+    /// Whether a version was taken back here.
+    pub(crate) fn has_taken_back(&self, version: VersionId) -> bool {
+        self.left.iter().any(|left| left.taken_back && left.version == version)
+    }
 }
 
 /// What a version may lack. Each is told and mended by itself.

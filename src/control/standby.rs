@@ -54,10 +54,9 @@ impl Control {
     /// back here, the last one that would be gone back to there and was not.
     pub(crate) fn to_follow(&self, saved: &SavedControl) -> Option<SavedVersion> {
         let standby = self.standby.as_ref().filter(|standby| standby.live != Some(named(saved.live)))?;
-        let taken_back =
-            |known: &SavedVersion| standby.taken_back.iter().any(|(version, _)| *version == known.version);
+        let was_left = |known: &SavedVersion| standby.left.iter().any(|left| left.version == known.version);
         let retained = saved.retained.iter().filter(|kept| !kept.taken_back).map(|kept| kept.version);
-        std::iter::once(saved.live).chain(retained).find(|known| !taken_back(known))
+        std::iter::once(saved.live).chain(retained).find(|known| !was_left(known))
     }
 
     /// Takes note whether the journal there can be read, and says why not, once for each reason.
@@ -89,8 +88,10 @@ impl Control {
         desk: Desk<'_>,
     ) {
         let Some(standby) = &mut self.standby else { return };
-        (standby.live, standby.missing) = (Some(named(saved.live)), None);
-        let taken_back: Vec<VersionId> = standby.taken_back.iter().map(|(version, _)| *version).collect();
+        (standby.live, standby.missing, standby.went_to) = (Some(named(saved.live)), None, None);
+        let retained_there = saved.retained.iter().map(|kept| kept.version.version);
+        let taken_back: Vec<VersionId> =
+            retained_there.filter(|version| standby.has_taken_back(*version)).collect();
         let saved = saved.clone().moved(Shift::between(saved.at, desk.now));
         self.remember(&version, desk.now);
         let from = std::mem::replace(&mut self.live, version);

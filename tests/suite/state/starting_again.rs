@@ -12,7 +12,9 @@ use switchback::options::{Labels, Shadowing};
 use switchback::plan::Bake;
 use switchback::state::history;
 use switchback::status::release;
-use switchback::{Builder, Clock, Kpi, Outcome, Phase, Plan, RolloutError, Step, Task, Truth, guard};
+use switchback::{
+    Builder, Clock, Kpi, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, Task, Truth, guard,
+};
 
 use crate::common::*;
 
@@ -358,4 +360,50 @@ fn a_process_that_looks_on_and_cannot_read_the_journal_says_so_once() {
         looks();
     }
     drop(first);
+}
+
+/// Bug: a process that looks on and had been taken back twice, or past one version to another by name, went forward by one where it took over.
+/// Cause: of what was left here only that live there had been was looked at. Fix: it goes to where somebody went here, and what was passed over
+/// stays taken back.
+#[test]
+fn a_take_over_goes_to_where_somebody_went_in_the_process_that_looked_on() {
+    for by_name in [false, true] {
+        let (clock, folder) = (clock(), Folder::new());
+        let first = remembering(&clock, &folder.0).build().unwrap();
+        for (name, says_so) in [("v2", "two"), ("v3", "three")] {
+            let probability = if name == "v2" { 0.9 } else { 0.8 };
+            first.stage(name, says(says_so, probability)).unwrap().promote().unwrap();
+        }
+        let second = remembering(&clock, &folder.0).build().unwrap();
+        if by_name {
+            let _ = second.rollback_to("v1", "known to be good");
+        } else {
+            let _ = second.rollback("complaints");
+            let _ = second.rollback("more complaints");
+        }
+        assert_eq!(second.live(), "v1");
+        end(first);
+        tick(&second, &clock);
+        assert!(!second.status().standby);
+        assert_eq!(second.live(), "v1");
+        assert_eq!(
+            second.rollback("and again"),
+            RollbackOutcome::Nothing,
+            "all that is newer was taken back"
+        );
+        end(second);
+    }
+
+    // One that was gone forward from is gone back to.
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let _ = first.rollback("complaints");
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    let _ = second.rollback_to("v2", "it was something else");
+    end(first);
+    tick(&second, &clock);
+    assert_eq!(second.live(), "v2");
+    let _ = second.rollback("it was not");
+    assert_eq!(second.live(), "v1");
 }
