@@ -294,7 +294,8 @@ fn done(operator: &Operator) -> Answer {
     changed(&operator.status(), None)
 }
 
-/// What has come of it. That another process has the state is told where it is so: what is said here holds there once this one takes over.
+/// What has come of it. That another process has the state is told where it is so: of what is said here a rollback and a freeze hold once this one
+/// takes over, a quarantine that was lifted and a freeze that was ended are then as they are there, and that it drains is its own affair.
 fn changed(status: &Status, outcome: Option<serde_json::Value>) -> Answer {
     let mut answer = json!({ "live": status.live, "epoch": status.epoch });
     if let Some(outcome) = outcome {

@@ -181,10 +181,23 @@ pub(crate) struct By {
 }
 
 impl Command {
+    /// What is to be told of a change in a process that looks on, where there is anything.
+    fn on_standby(&self) -> Option<&'static str> {
+        match self {
+            Self::Rollback(_) | Self::RevertLive(_) | Self::RollbackTo(_) | Self::Freeze(_) => {
+                Some("what is said here holds there once this one takes over; say it to that process too")
+            }
+            // That this one ends is its own affair.
+            Self::Drain(_) => None,
+            _ => Some("once this one takes over it goes on as it is there; say it to that process"),
+        }
+    }
+
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         // A rollout that was asked to end is over, or is a watched live that has nothing to go back to.
         let goes_back =
             matches!(self, Self::Abort(_) | Self::Rollback(_) | Self::RevertLive(_) | Self::RollbackTo(_));
+        let on_standby = self.on_standby();
         let answer = match self {
             Self::Get { url, model, watch: false, .. } => {
                 return show(out, &asked(&url, model.as_deref())?);
@@ -216,12 +229,9 @@ impl Command {
             Self::Unfreeze { url, model, by } => change(&url, &[&model, "unfreeze"], &by, None, &json!({})),
         }?;
         let is_nothing = answer["outcome"] == "nothing";
-        if answer["standby"] == true {
+        if let Some(told) = on_standby.filter(|_| answer["standby"] == true) {
             // To those who read it and not to what reads its output.
-            eprintln!(
-                "switchback: another process has the state, and tries candidates: what is said here holds there once this one takes over; \
-                 say it to that process too"
-            );
+            eprintln!("switchback: another process has the state, and tries candidates: {told}");
         }
         if out.json {
             out.value(&answer)?;
@@ -660,7 +670,36 @@ fn errors(by_kind: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    /// Bug: of every change in a process that looks on it was told that it holds once that takes over. A quarantine that was lifted there and a
+    /// freeze that was ended there do not, and that it drains is its own affair. Fix: each is told what it comes to.
+    #[test]
+    fn what_a_change_in_a_process_that_looks_on_comes_to_is_told_of_each() {
+        #[derive(Parser)]
+        struct Said {
+            #[command(subcommand)]
+            command: Command,
+        }
+        let told = |said: &str| {
+            let words = format!("switchback {said}");
+            let words = words.split_whitespace().filter(|word| !word.is_empty());
+            Said::try_parse_from(words).unwrap().command.on_standby()
+        };
+        for holds in ["rollback", "revert-live", "freeze"] {
+            let said = told(&format!("{holds} http://here late --reason complaints"));
+            assert!(said.unwrap().contains("what is said here holds there"), "{holds}");
+        }
+        let forward = told("rollback-to http://here late v1 --reason complaints");
+        assert!(forward.unwrap().contains("what is said here holds there"));
+        let identity = "0".repeat(64);
+        for ends in ["unfreeze http://here late".to_owned(), format!("release http://here late {identity}")] {
+            assert!(told(&ends).unwrap().contains("it goes on as it is there"), "{ends}");
+        }
+        assert_eq!(told("drain http://here late --reason deploy"), None);
+    }
 
     /// Bug: a canary whose share live answers was shown as if it answered, a live that is watched and paused as "live", a name that is tried
     /// again by how it ended before; requests counted copies, and errors what callers got wrong. Cause: rollouts were looked up by the role

@@ -407,3 +407,25 @@ fn a_take_over_goes_to_where_somebody_went_in_the_process_that_looked_on() {
     let _ = second.rollback("it was not");
     assert_eq!(second.live(), "v1");
 }
+
+/// What is told of a change in a process that looks on: a freeze that was ended there, and a quarantine that was lifted there, are as they are in
+/// the process that has the state once it takes over.
+#[test]
+fn what_is_raised_in_a_process_that_looks_on_is_over_with_the_take_over() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    let three = says("three", 0.8);
+    three.control().fail();
+    first.stage("v3", three).unwrap().canary(0.5).unwrap();
+    ask(&first, 200);
+    tick(&first, &clock);
+    first.freeze("quarter end");
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    second.unfreeze();
+    let identity = second.status().quarantined[0].identity;
+    assert!(second.release(identity));
+    end(first);
+    tick(&second, &clock);
+    let status = second.status();
+    assert_eq!((status.frozen.as_deref(), status.quarantined.len()), (Some("quarter end"), 1));
+}
