@@ -126,10 +126,10 @@ impl Control {
     /// Does what all are to do that lowers exposure, as far as there is something to do here.
     pub(crate) fn lower_as_all(&mut self, demand: &Demand, desk: Desk<'_>) {
         match &demand.what {
-            Demanded::Lower { attempt, identity, cause } => {
-                if self.attempt(*attempt).is_some_and(|attempt| attempt.identity == *identity) {
-                    let _ = self.lower(*attempt, cause.clone(), desk);
-                }
+            Demanded::Lower { attempt, identity, cause }
+                if self.attempt(*attempt).is_some_and(|attempt| attempt.identity == *identity) =>
+            {
+                let _ = self.lower(*attempt, cause.clone(), desk);
             }
             Demanded::GoBack { from, to, cause } if self.live.id != *to => {
                 let back = self.go_back(*to, cause.clone(), desk);
