@@ -151,7 +151,7 @@ impl Control {
         if self.attempt(number).is_none() {
             let Some(version) = start.loaded.get(&saved.version.version) else { return };
             let shift = Shift::between(now, now);
-            let restored = self.restored(saved.clone(), None, version, &start, (shift, now));
+            let restored = self.restored(saved.clone(), None, version, start, (shift, now));
             self.remember(version, now);
             self.attempts.push(restored);
         }
