@@ -14,6 +14,10 @@ pub(crate) struct TrafficSeen {
     era: u32,
     candidate: u64,
     live: u64,
+    /// The draws by which they went where they did: a batch that stays together is one, and so is a pinned stream.
+    draws: u64,
+    /// Some came with a key.
+    keyed: bool,
     /// Of all of these, the candidate's by its share when they came: others come and go, and it changes with them.
     expected: f64,
     /// The keys of some of the candidate's last requests.
@@ -67,6 +71,9 @@ const KEYS_FEWEST: usize = 200;
 /// Requests of both from which on their shares are looked at.
 const REQUESTS_FEWEST: u64 = 1_000;
 
+/// Draws by which they went where they did, likewise.
+const DRAWS_FEWEST: u64 = 100;
+
 /// The part of a candidate's traffic that one key may have.
 const ONE_KEY: f64 = 0.1;
 
@@ -84,11 +91,13 @@ impl TrafficSeen {
 
     /// Takes note of what one exposure was asked while traffic was split like that.
     pub(crate) fn see(&mut self, era: u32, candidate: bool, split: Odds, units: &Units) {
-        let Units { asked, keyed, ref keys, ref some_keys, .. } = *units;
+        let Units { asked, draws, keyed, ref keys, ref some_keys, .. } = *units;
         if !self.is_of(era) {
             return;
         }
         self.expected += asked as f64 * split.share();
+        self.draws += draws;
+        self.keyed |= keyed > 0;
         // Keys count in the candidate's arm and its control alike; live's other keys never do.
         if candidate {
             self.in_arms.see(keyed, keys.units);
@@ -120,6 +129,8 @@ impl TrafficSeen {
     /// and live's traffic all the same.
     pub(crate) fn see_elsewhere(&mut self, asked: u64, split: Odds) {
         self.live += asked;
+        self.draws += asked;
+        self.keyed = true;
         self.expected += asked as f64 * split.share();
     }
 
@@ -156,14 +167,22 @@ impl TrafficSeen {
     pub(crate) fn fault(&self) -> Option<String> {
         let all = self.candidate + self.live;
         let [meant, found] = [self.expected, self.candidate as f64].map(|of| of / all.max(1) as f64);
-        let chance = 4.0 * (meant * (1.0 - meant) / all.max(1) as f64).sqrt();
-        if all >= REQUESTS_FEWEST && found > TIMES * meant + chance {
-            return Some(format!(
-                "the candidate answers {:.1} % of the requests where {:.1} % of the keys are its own: a few keys bring most \
-                 of them, so route those by another key or by none",
-                found * 100.0,
-                meant * 100.0
-            ));
+        // What stays together is drawn together.
+        let chance = 4.0 * (meant * (1.0 - meant) / self.draws.max(1) as f64).sqrt();
+        let seen = all >= REQUESTS_FEWEST && self.draws >= DRAWS_FEWEST;
+        if seen && found > TIMES * meant + chance {
+            let [found, meant] = [found, meant].map(|part| part * 100.0);
+            return Some(if self.keyed {
+                format!(
+                    "the candidate answers {found:.1} % of the requests where {meant:.1} % of the keys are its own: a few keys \
+                     bring most of them, so route those by another key or by none"
+                )
+            } else {
+                format!(
+                    "the candidate answers {found:.1} % of the requests where {meant:.1} % were to be its own: a few batches or \
+                     pinned streams bring most of them, so ask for less at a time"
+                )
+            });
         }
         let mut of_key: BTreeMap<u64, u32> = BTreeMap::new();
         self.keys.iter().for_each(|key| *of_key.entry(*key).or_default() += 1);
@@ -186,7 +205,7 @@ mod tests {
     use crate::base::share::Share;
 
     fn asked(asked: u64, some_keys: &[u64]) -> Units {
-        Units { asked, some_keys: some_keys.to_vec(), ..Units::default() }
+        Units { asked, draws: asked, keyed: asked, some_keys: some_keys.to_vec(), ..Units::default() }
     }
 
     #[test]
@@ -228,6 +247,22 @@ mod tests {
             [(0.4, 405), (0.05, 51)].map(|(share, asked)| seen(1, &mut alike, share, asked)),
             [None, None]
         );
+    }
+
+    /// Nobody drew rows: of ten batches of a hundred one is a tenth by chance.
+    #[test]
+    fn a_batch_is_one_draw_and_a_stream_that_brings_most_is_told_as_one() {
+        let together =
+            |calls: u64, rows: u64| Units { asked: calls * rows, draws: calls, ..Units::default() };
+        let mut seen = TrafficSeen::default();
+        seen.see(1, true, split(0.01), &together(1, 100));
+        seen.see(1, false, split(0.01), &together(9, 100));
+        assert_eq!(seen.fault(), None);
+        seen.see(1, false, split(0.01), &together(190, 100));
+        assert_eq!(seen.fault(), None);
+        seen.see(1, true, split(0.01), &together(1, 20_000));
+        let told = seen.fault().unwrap();
+        assert!(told.contains("a few batches or pinned streams") && !told.contains("key"), "{told}");
     }
 
     #[test]

@@ -104,6 +104,8 @@ pub(crate) struct Units {
     pub(crate) keys: UnitCounts,
     /// Requests, whether they count as units or not.
     pub(crate) asked: u64,
+    /// The draws by which these went where they did: each request with a key, and each unit without one.
+    pub(crate) draws: u64,
     /// Requests with a key, whether their key counts or not.
     pub(crate) keyed: u64,
     /// Copies of requests with a key, and how many of them counted for one that had not counted.
@@ -152,7 +154,8 @@ impl Units {
     pub(crate) fn reset(&mut self) {
         self.requests.reset();
         self.keys.reset();
-        (self.asked, self.keyed, self.keyed_pairs, self.keys_of_pairs) = (0, 0, 0, 0);
+        (self.asked, self.draws, self.keyed) = (0, 0, 0);
+        (self.keyed_pairs, self.keys_of_pairs) = (0, 0);
         self.some_keys.clear();
         self.segments.fill(SegmentUnits::default());
     }
@@ -374,6 +377,7 @@ impl Exposure {
     #[inline]
     fn count_unit(&self, units: &mut Units, request: &Request<'_>, chance: u64) -> bool {
         units.asked += 1;
+        units.draws += u64::from(request.key.is_some() || !request.unit.joined);
         if let Some(key) = request.key {
             units.keyed += 1;
             if units.keyed.is_multiple_of(ONE_IN) && units.some_keys.len() < SOME_KEYS {
@@ -445,6 +449,7 @@ impl Exposure {
                 units.requests.merge(&stripe.units.requests);
                 units.keys.merge(&stripe.units.keys);
                 units.asked += stripe.units.asked;
+                units.draws += stripe.units.draws;
                 units.keyed += stripe.units.keyed;
                 units.keyed_pairs += stripe.units.keyed_pairs;
                 units.keys_of_pairs += stripe.units.keys_of_pairs;
