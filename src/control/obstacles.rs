@@ -28,6 +28,10 @@ const UNITS_MISMATCH: &str =
 const NO_CONTROL: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to fewer, or \
                           shadow, where of each user one request is compared with live's answer to it";
 
+const HARDLY_ANY_CONTROL: &str = "hardly any of live's users is left to compare its users with, since candidates have them: expose others to \
+                                  fewer and then this one to more, or shadow, where of each user one request is compared with live's \
+                                  answer to it";
+
 const NO_CONTROL_ANY_MORE: &str = "none of live's users is left to compare its users with, since candidates have them: expose others to \
                                    fewer and then this one to more, or shadow, where of each user one request is compared with live's \
                                    answer to it";
@@ -207,12 +211,14 @@ impl Control {
         }
     }
 
-    /// Whether users are what counts for a canary, and live has none that could be its control. All buckets are looked at for those
-    /// alone of whom no user counts.
-    fn lacks_control(&self, attempt: &Attempt) -> bool {
+    /// What live has as the control of a canary, where users are what counts and that is nothing, or hardly anything. All buckets are looked
+    /// at for those alone of whom few users count.
+    fn lacks_control(&self, attempt: &Attempt) -> Option<Share> {
+        const FEW: f64 = 0.1;
         let weight = attempt.state.weight;
-        let is_split = weight != Share::NONE && weight != Share::ALL && attempt.traffic.counts_no_keys();
-        is_split && self.buckets.control(attempt.slot) == Share::NONE
+        let is_split = weight != Share::NONE && weight != Share::ALL && attempt.traffic.counts_few_keys();
+        let control = is_split.then(|| self.buckets.control(attempt.slot))?;
+        (control.fraction() < FEW * weight.fraction()).then_some(control)
     }
 
     /// Gives a candidate a control that had none for want of live's users, once others have left some. Whether any has got one.
@@ -249,16 +255,20 @@ impl Control {
                 continue;
             }
             let fault = attempt.traffic.fault().filter(|_| split);
-            let run_out = if attempt.state.phase == Phase::Shadow || (lacks_control && pairs) {
+            let run_out = if attempt.state.phase == Phase::Shadow || (lacks_control.is_some() && pairs) {
                 // Pairs are all that it is compared by.
                 attempt.traffic.keys_of_pairs_run_out()
-            } else if lacks_control {
+            } else if let Some(control) = lacks_control {
                 let none_counted = attempt.keys_seen() == 0;
-                Some(String::from(if none_counted { NO_CONTROL } else { NO_CONTROL_ANY_MORE }))
+                Some(String::from(match (control == Share::NONE, none_counted) {
+                    (false, _) => HARDLY_ANY_CONTROL,
+                    (true, true) => NO_CONTROL,
+                    (true, false) => NO_CONTROL_ANY_MORE,
+                }))
             } else {
                 attempt.traffic.keys_run_out()
             };
-            if lacks_control {
+            if lacks_control.is_some() {
                 lacking.push(attempt.number);
             }
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());

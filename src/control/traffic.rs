@@ -22,7 +22,8 @@ pub(crate) struct TrafficSeen {
     expected: f64,
     /// The keys of some of the candidate's last requests.
     keys: VecDeque<u64>,
-    /// Of the candidate's last requests.
+    /// Of the candidate's last requests, and of those among them that had a match.
+    all: Keyed,
     in_arms: Keyed,
     /// Of the last that both versions were asked.
     in_pairs: Keyed,
@@ -91,7 +92,7 @@ impl TrafficSeen {
 
     /// Takes note of what one exposure was asked while traffic was split like that.
     pub(crate) fn see(&mut self, era: u32, candidate: bool, split: Odds, units: &Units) {
-        let Units { asked, draws, keyed, ref keys, ref some_keys, .. } = *units;
+        let Units { asked, draws, keyed, keyed_here, ref keys, ref some_keys, .. } = *units;
         if !self.is_of(era) {
             return;
         }
@@ -100,7 +101,8 @@ impl TrafficSeen {
         self.keyed |= keyed > 0;
         // Keys count in the candidate's arm and its control alike; live's other keys never do.
         if candidate {
-            self.in_arms.see(keyed, keys.units);
+            self.all.see(keyed, keys.units);
+            self.in_arms.see(keyed_here, keys.units);
             self.candidate += asked;
             self.keys.extend(some_keys);
             let beyond = self.keys.len().saturating_sub(KEYS_MAX);
@@ -134,9 +136,9 @@ impl TrafficSeen {
         self.expected += asked as f64 * split.share();
     }
 
-    /// Whether its requests have keys that could count, and none did.
-    pub(crate) fn counts_no_keys(&self) -> bool {
-        self.in_arms.requests >= KEYS_FEWEST as u64 && self.in_arms.counted == 0
+    /// Whether its requests have keys, and none or hardly any counted, for whatever reason.
+    pub(crate) fn counts_few_keys(&self) -> bool {
+        (self.all.requests >= KEYS_FEWEST as u64 && self.all.counted == 0) || self.all.have_run_out()
     }
 
     /// That hardly any new keys come, where that is so: evidence is keys, and grows no more.
@@ -212,7 +214,7 @@ mod tests {
     fn that_few_new_keys_come_is_told_once_it_is_so() {
         let mut seen = TrafficSeen::default();
         let tick = |new: u64| {
-            let mut units = Units { asked: 1_000, keyed: 1_000, ..Units::default() };
+            let mut units = Units { asked: 1_000, keyed: 1_000, keyed_here: 1_000, ..Units::default() };
             units.keys.units = new;
             units
         };
@@ -224,6 +226,19 @@ mod tests {
             seen.see(1, true, split(0.5), &tick(1));
         }
         assert!(seen.keys_run_out().unwrap().starts_with("new users have run out"));
+    }
+
+    /// Those that are thinned out and those without a match are no users who have run out.
+    #[test]
+    fn requests_whose_key_cannot_count_say_nothing_of_new_keys() {
+        let mut seen = TrafficSeen::default();
+        for _ in 0..20 {
+            let mut units = Units { asked: 1_000, keyed: 1_000, keyed_here: 4, ..Units::default() };
+            units.keys.units = 1;
+            seen.see(1, true, split(0.5), &units);
+        }
+        assert_eq!(seen.keys_run_out(), None);
+        assert!(seen.counts_few_keys());
     }
 
     fn split(candidate: f64) -> Odds {

@@ -108,6 +108,8 @@ pub(crate) struct Units {
     pub(crate) draws: u64,
     /// Requests with a key, whether their key counts or not.
     pub(crate) keyed: u64,
+    /// Requests among these whose key may count: it is not thinned out, and somebody is its match.
+    pub(crate) keyed_here: u64,
     /// Copies of requests with a key, and how many of them counted for one that had not counted.
     pub(crate) keyed_pairs: u64,
     pub(crate) keys_of_pairs: u64,
@@ -154,7 +156,7 @@ impl Units {
     pub(crate) fn reset(&mut self) {
         self.requests.reset();
         self.keys.reset();
-        (self.asked, self.draws, self.keyed) = (0, 0, 0);
+        (self.asked, self.draws, self.keyed, self.keyed_here) = (0, 0, 0, 0);
         (self.keyed_pairs, self.keys_of_pairs) = (0, 0);
         self.some_keys.clear();
         self.segments.fill(SegmentUnits::default());
@@ -380,6 +382,8 @@ impl Exposure {
         units.draws += u64::from(request.key.is_some() || !request.unit.joined);
         if let Some(key) = request.key {
             units.keyed += 1;
+            let may_count = self.watched.keys.as_ref().is_some_and(|keys| !keys.thins_out(key));
+            units.keyed_here += u64::from(may_count);
             if units.keyed.is_multiple_of(ONE_IN) && units.some_keys.len() < SOME_KEYS {
                 units.some_keys.push(key);
             }
@@ -451,6 +455,7 @@ impl Exposure {
                 units.asked += stripe.units.asked;
                 units.draws += stripe.units.draws;
                 units.keyed += stripe.units.keyed;
+                units.keyed_here += stripe.units.keyed_here;
                 units.keyed_pairs += stripe.units.keyed_pairs;
                 units.keys_of_pairs += stripe.units.keys_of_pairs;
                 units.some_keys.extend_from_slice(&stripe.units.some_keys);

@@ -83,6 +83,13 @@ impl Keys {
         drawn && survives(hash, self.thinning.load(Ordering::Relaxed)) && self.counted.is_new(hash)
     }
 
+    /// Whether no request under this key counts, for want of room.
+    #[inline]
+    pub(crate) fn thins_out(&self, key: u64) -> bool {
+        let thinning = self.thinning.load(Ordering::Relaxed); // Relaxed, as above
+        thinning > 0 && !survives(mix(key ^ self.seed), thinning)
+    }
+
     /// Fits the share of new keys that count to the room that is left, and the chance to how often keys come.
     pub(crate) fn relieve(&self) {
         let thinning = thinning_for(self.counted.used() as u64, self.counted.max() as u64);

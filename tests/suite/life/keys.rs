@@ -208,6 +208,18 @@ fn a_candidate_that_live_has_no_users_left_for_says_so() {
     );
 }
 
+/// Bug: of two candidates with a third of the users each the second was said to have no new users left, and a candidate of which most users
+/// are no more remembered as well. Cause: requests whose key cannot count were taken for those of users who have counted, and that nobody is
+/// left to compare them with was said only where nobody at all was. Fix: these are apart.
+#[test]
+fn a_candidate_that_live_has_hardly_any_users_left_for_says_so() {
+    let (held, seen) = several(2, 1.0 / 3.0, false);
+    let why = "hardly any of live's users is left to compare its users with";
+    assert!(seen.iter().all(|(_, note)| !note.contains("run out")), "{held:?} {seen:?}");
+    assert_eq!(seen.iter().filter(|(_, note)| note.contains(why)).count(), 1, "{held:?} {seen:?}");
+    assert_eq!(held.iter().filter(|reason| reason.starts_with(why)).count(), 1, "{held:?}");
+}
+
 /// Bug: of users who come once each half of the pairs counted, and after 32,768 users none did any more. Cause: the chance with which a key
 /// counts, and the share of new keys that do, were fitted for keys that count in an arm, and for those that count in pairs never. Fix: for
 /// both.
