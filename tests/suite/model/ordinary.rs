@@ -544,10 +544,10 @@ fn requests_of_a_wrong_shape_after_a_start_condemn_nobody_who_has_answered() {
         model.pipeline(spec, good, |outputs: &Outputs<'_>| outputs.scalar::<f32>("y").map(f64::from))
     };
     let start = || {
-        let open = move |name: &str| -> Result<
-            Box<dyn Model<Vec<f32>, f64>>,
-            Box<dyn std::error::Error + Send + Sync>,
-        > { Ok(Box::new(model(if name == "v1" { "one@1" } else { "two@1" }))) };
+        let open = move |name: &str| {
+            let model = model(if name == "v1" { "one@1" } else { "two@1" });
+            Ok(Box::new(model) as Box<dyn Model<Vec<f32>, f64>>)
+        };
         builder("shapes").live("v1", model("one@1")).state(&folder.0).source(open).build().unwrap()
     };
     let handle = start();
