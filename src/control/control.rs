@@ -294,6 +294,12 @@ impl Control {
             || self.retained.iter().any(|kept| kept.version.id == id)
     }
 
+    /// Whether an identity was exposed before, or is quarantined.
+    #[cfg(feature = "repository")]
+    pub(crate) fn was_tried(&self, identity: Identity) -> bool {
+        self.tries.before(identity) > 0 || self.quarantine.contains_key(&identity)
+    }
+
     /// The versions that are live, on trial or retained.
     pub(crate) fn loaded(&self) -> Vec<Arc<dyn AnyVersion>> {
         let retained = self.retained.iter().map(|kept| &kept.version);

@@ -12,7 +12,8 @@ use crate::base::causes::debug_as_told;
 use crate::base::causes::in_full;
 use crate::base::ordered::OrderedSet;
 use crate::base::text::bounded_text;
-use crate::control::event::EventKind;
+use crate::control::event::{Cause, EventKind};
+use crate::model::model::Model;
 #[cfg(feature = "state")]
 use crate::repository::Entry;
 use crate::repository::{Change, RepositoryError, ServeError, Served, Watch};
@@ -56,6 +57,9 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
 /// How many refusals are remembered, so that none of them is told twice.
 const TOLD_MAX: usize = 256;
 
+/// How often a plan is run that others overtake.
+const RUNS: usize = 3;
+
 /// How many versions that were removed are remembered.
 const REMOVED_MAX: usize = 4_096;
 
@@ -88,9 +92,10 @@ pub enum FollowError {
     /// It is staged, and the plan cannot be run.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
-    /// It came while another process had the state, which has tried it; or it was removed and has come back, and was tried before.
+    /// It came while another process had the state, which has tried it; or it was removed and has come back, and was tried before; or the fleet
+    /// has tried it.
     #[error(
-        "{version} was tried before, by the process that had the state or before it was removed and came back: stage it and run a plan by hand if it is to be tried again"
+        "{version} was tried before, by the fleet, by the process that had the state or before it was removed and came back: stage it and run a plan by hand if it is to be tried again"
     )]
     Tried {
         /// The version.
@@ -111,6 +116,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// when its files have changed, and a candidate whose files change is taken off at once ([`Change::Changed`]) and opened
     /// anew when they are whole ([`Change::Settled`]). A version that was promoted stays live, and one whose trial is over
     /// is not tried again: that is a person's to decide; one that was removed and comes back with the same bytes is neither. [`Follow::settled_after`] and [`Follow::listed_only`] say when a version is whole.
+    ///
+    /// In a fleet the first process that sees a version stages it, with its own policy and guards, and the others leave it at that. One that sees it
+    /// late, because it was stopped or its copy came late, does not begin again with what was on trial in the fleet meanwhile
+    /// ([`FollowError::Tried`]): bytes that the fleet has exposed, under whatever name and whatever became of them, are staged by a person or not at all.
     ///
     /// Nothing runs by itself: the host calls [`Follow::poll`], on a thread that may load models, as often as it likes.
     ///
@@ -287,32 +296,33 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         }
     }
 
-    /// Whether it has `waited` for the state: then whoever had that may have tried it. So may this process have, where it comes back.
+    /// Whether it has `waited` for the state: then whoever had that may have tried it. So may this process have, where it comes back, and any of a fleet.
     fn try_version(&mut self, version: VersionId, waited: bool) -> Result<(), FollowError> {
         self.again.remove(&version);
-        let came_back = self.removed.contains(&version);
-        let fresh = |rollout: Rollout<I, O>, why: &str| {
-            if self.was_tried(&rollout) {
-                let _ = rollout.rollback(why);
-                return Err(FollowError::Tried { version });
+        let (came_back, in_fleet) = (self.removed.contains(&version), self.handle.inner.is_in_fleet());
+        let staged = |rollout: Rollout<I, O>| {
+            let why = match (came_back, waited) {
+                (true, _) => "it was tried before it was removed and came back",
+                (false, true) => "it was tried by the process that had the state before",
+                (false, false) if in_fleet => "the fleet has tried it before",
+                (false, false) => return Ok(rollout),
+            };
+            if !self.was_tried(&rollout) {
+                return Ok(rollout);
             }
-            Ok(rollout)
-        };
-        let staged = |rollout| match (came_back, waited) {
-            (true, _) => fresh(rollout, "it was tried before it was removed and came back"),
-            (false, true) => fresh(rollout, "it was tried by the process that had the state before"),
-            (false, false) => Ok(rollout),
+            self.unstage(&rollout, why);
+            Err(FollowError::Tried { version })
         };
         let tried = match &self.policy {
             OnPublish::Tell => Ok(()),
             // Nothing is exposed: what waited for the state is staged as it would have been.
-            OnPublish::Stage if !came_back => self.stage(version).map(drop),
+            OnPublish::Stage if !came_back && !in_fleet => self.stage(version).map(drop),
             OnPublish::Stage => self.stage(version).and_then(staged).map(drop),
-            OnPublish::Run(plan) => self
-                .stage(version)
-                .and_then(staged)
-                .and_then(|rollout| self.run((self.guards)(rollout), plan)),
+            OnPublish::Run(plan) => {
+                self.stage(version).and_then(staged).and_then(|rollout| self.run(rollout, plan))
+            }
         };
+        let tried = tried.map_err(|error| self.unless_in_use(version, error));
         match &tried {
             Ok(()) => self.removed.retain(|removed| *removed != version),
             Err(FollowError::Stage(StageError::Standby)) => drop(self.waiting.insert(version)),
@@ -323,20 +333,53 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         tried
     }
 
-    /// Runs what was staged. Where that is refused nothing of it stays in memory, under a name that can be staged no more: but where somebody
-    /// else has begun with it, such as another process of the fleet.
+    /// Whoever came too late because another process of the fleet has staged it is refused as one who comes later still.
+    fn unless_in_use(&self, version: VersionId, error: FollowError) -> FollowError {
+        let lost = matches!(error, FollowError::Stage(StageError::NotAgreed { .. }));
+        if lost && self.handle.inner.control.lock().is_in_use(version) {
+            return StageError::InUse { version }.into();
+        }
+        error
+    }
+
+    /// Guards what was staged and runs it. Where that is refused nothing of it stays in memory, under a name that can be staged no more.
     fn run(&self, rollout: Rollout<I, O>, plan: &Plan) -> Result<(), FollowError> {
-        let ran = rollout.run(plan.clone());
-        if ran.is_err() && !self.handle.inner.is_in_fleet() && rollout.phase() == Phase::Staged {
-            let _ = rollout.rollback("its plan was refused");
+        let (number, version) = (rollout.number, rollout.version);
+        let waits = |rollout: &Rollout<I, O>| rollout.number == number && rollout.phase() == Phase::Staged;
+        let mut ran = (self.guards)(rollout).run(plan.clone());
+        for _ in 1..RUNS {
+            // Others may decide something else in the moment in which a guard is agreed on: it is said again.
+            let is_overtaken = matches!(ran, Err(RolloutError::NotAgreed { .. }));
+            let Some(again) = self.handle.rollout(version.as_str()).filter(|it| is_overtaken && waits(it))
+            else {
+                break;
+            };
+            ran = (self.guards)(again).run(plan.clone());
+        }
+        if ran.is_err()
+            && let Some(rollout) = self.handle.rollout(version.as_str()).filter(waits)
+        {
+            self.unstage(&rollout, "its plan was refused");
         }
         ran.map_err(FollowError::from)
+    }
+
+    /// Takes off what this process has staged, unless somebody else has begun with it, such as another process of the fleet: so it is decided on
+    /// what the fleet has agreed on, and not put over it.
+    fn unstage(&self, rollout: &Rollout<I, O>, why: &str) {
+        let inner = &self.handle.inner;
+        let _ = inner.raise(Vec::new(), |control, desk| {
+            let attempt = control.attempt(rollout.number);
+            if attempt.is_some_and(|attempt| attempt.state.phase == Phase::Staged && attempt.plan.is_none()) {
+                let _ = control.lower(rollout.number, Cause::Operator { reason: why.into() }, desk);
+            }
+        });
     }
 
     /// Whether what is staged was exposed before, under any name.
     fn was_tried(&self, rollout: &Rollout<I, O>) -> bool {
         let control = &*self.handle.inner.control.lock();
-        control.attempt(rollout.number).is_some_and(|attempt| control.tries.before(attempt.identity) > 0)
+        control.attempt(rollout.number).is_some_and(|attempt| control.was_tried(attempt.identity))
     }
 
     /// Takes a candidate off whose files have changed: what was loaded may have been half of it. What is live stays.
@@ -353,11 +396,18 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     }
 
     fn stage(&self, version: VersionId) -> Result<Rollout<I, O>, FollowError> {
-        let served = Arc::clone(&self.served);
-        let open = move || served.open(version.as_str()).map(|(_, model)| model);
+        let (served, inner) = (Arc::clone(&self.served), Arc::clone(&self.handle.inner));
+        let open = move || {
+            let (_, model) = served.open(version.as_str())?;
+            // As far as it is known here already; what was agreed on meanwhile is looked at once it is staged.
+            if inner.is_in_fleet() && inner.control.lock().was_tried(model.identity()) {
+                return Err(FollowError::Tried { version });
+            }
+            Ok(model)
+        };
         self.handle.stage_with(version.as_str(), open).map_err(|error| match error {
-            StageError::Open(cause) => match cause.downcast_ref::<ServeError>() {
-                Some(error) => error.clone().into(),
+            StageError::Open(cause) => match cause.downcast_ref::<FollowError>() {
+                Some(error) => error.clone(),
                 None => StageError::Open(cause).into(),
             },
             error => error.into(),

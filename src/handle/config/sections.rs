@@ -221,7 +221,7 @@ section! {
         /// The version or the tag that is opened first.
         version: String,
         /// The reaction to a version that is published: "tell" (the default), "stage", or "run" with the plan of `rollout`,
-        /// which must be there, and its guards.
+        /// which must be there, and its guards. In a fleet whoever looks first does it for all, by its own file.
         on_publish: OnPublish,
     }
     needs "path"

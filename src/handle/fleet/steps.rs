@@ -216,7 +216,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 self.make_true(fleet, agent);
                 Ok(result)
             }
-            Err(NotAgreed::No(reason) | NotAgreed::Overtaken(reason)) => Err(reason),
+            Err(NotAgreed::Overtaken(reason)) => {
+                // What they have agreed on is true here before it is said again.
+                if agent.read_head(clock).is_ok() {
+                    self.make_true(fleet, agent);
+                }
+                Err(reason)
+            }
+            Err(NotAgreed::No(reason)) => Err(reason),
             Err(NotAgreed::Unknown(reason)) => {
                 Err(format!("{reason}; it may be true in a moment: look before it is said again"))
             }

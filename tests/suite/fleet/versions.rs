@@ -10,8 +10,12 @@ use switchback::model::onnx::{Feed, Outputs};
 use switchback::options::{Fleet, FleetTiming, Threads};
 use switchback::repository::contract::{Host, Pipelines};
 use switchback::repository::{Draft, FolderSource, Manifest, Repository, ServeError, Served};
-use switchback::{Clock, ModelHandle, Timestamp};
+use switchback::versions::{Follow, FollowError, OnPublish};
+use switchback::{
+    Clock, ModelHandle, Phase, Plan, Rollout, RolloutError, StageError, Step, Timestamp, guard,
+};
 
+use super::line::{Line, Wire};
 use crate::common::Folder;
 
 type Versions = Arc<Served<f32, f32>>;
@@ -39,10 +43,14 @@ impl World {
     }
 
     fn publish(&self, version: &str) {
+        self.publish_in("models", version);
+    }
+
+    fn publish_in(&self, folder: &str, version: &str) {
         let mut manifest = Manifest::new("late", version, Timestamp::from_unix_seconds(1_790_000_000));
         let contract = r#"{"pipeline": {"name": "plain", "version": "1.0"}}"#;
         manifest.contract = serde_json::from_str(contract).unwrap();
-        let models = Repository::create(self.folder.0.join("models")).unwrap();
+        let models = Repository::create(self.folder.0.join(folder)).unwrap();
         models.publish(Draft::new(manifest).file("model.onnx", "tests/models/affine.onnx")).unwrap();
     }
 
@@ -56,15 +64,21 @@ impl World {
     }
 
     fn join(&self, versions: &Versions) -> Result<ModelHandle<f32, f32>, Box<dyn std::error::Error>> {
+        self.join_by(Line::new(&self.store).0, versions)
+    }
+
+    fn join_by(
+        &self,
+        line: Line,
+        versions: &Versions,
+    ) -> Result<ModelHandle<f32, f32>, Box<dyn std::error::Error>> {
         let (live, model) = versions.open("v1")?;
         let handle = ModelHandle::builder("late")
             .live(live.as_str(), model)
             .source(Arc::clone(versions))
             .threads(Threads::manual().stripes(1))
             .clock(self.clock.clone())
-            .fleet(
-                Fleet::on(Arc::clone(&self.store)).timing(FleetTiming::new().settle(Duration::from_secs(5))),
-            )
+            .fleet(Fleet::on(line).timing(FleetTiming::new().settle(Duration::from_secs(5))))
             .build()?;
         Ok(handle)
     }
@@ -75,6 +89,101 @@ impl World {
             self.clock.advance(Duration::from_millis(500));
         }
     }
+}
+
+/// Two processes that follow the same versions, each from a folder of its own, and the wire of the second.
+struct Two {
+    world: World,
+    members: [ModelHandle<f32, f32>; 2],
+    follows: [Option<Follow<f32, f32>>; 2],
+    wire: Arc<Wire>,
+}
+
+impl Two {
+    fn new(guards: impl Fn(Rollout<f32, f32>) -> Rollout<f32, f32> + Clone + Send + 'static) -> Self {
+        let world = World::new();
+        world.publish("v1");
+        let [first, second] = ["first", "second"].map(|process| world.versions(process));
+        let (line, wire) = Line::new(&world.store);
+        let members = [world.join(&first).unwrap(), world.join_by(line, &second).unwrap()];
+        world.pass(&[&members[0], &members[1]], 8);
+        let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap();
+        let follow = |member: &ModelHandle<f32, f32>, versions: Versions| {
+            Some(member.follow(versions, OnPublish::Run(plan.clone()), guards.clone()).unwrap())
+        };
+        let follows = [follow(&members[0], first), follow(&members[1], second)];
+        ["first", "second"].iter().for_each(|process| world.publish_in(process, "v2"));
+        Self { world, members, follows, wire }
+    }
+
+    fn look(&mut self, place: usize) -> Vec<Result<(), FollowError>> {
+        let follow = self.follows[place].as_mut().unwrap();
+        follow.poll().unwrap().into_iter().map(|followed| followed.done).collect()
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.world.pass(&[&self.members[0], &self.members[1]], seconds);
+    }
+
+    fn phases(&self) -> [Option<Phase>; 2] {
+        [0, 1].map(|place| self.members[place].rollout("v2").map(|rollout| rollout.phase()))
+    }
+
+    fn told(&self, place: usize, name: &str) -> usize {
+        self.members[place].events().iter().filter(|event| event.kind.name() == name).count()
+    }
+}
+
+fn guarded(rollout: Rollout<f32, f32>) -> Rollout<f32, f32> {
+    rollout.guard(guard::error_rate().at_most(0.5))
+}
+
+/// Bug: a candidate that somebody had taken off came back in a whole fleet. Cause: a process whose look at the repository was late staged it and ran
+/// its plan, since whether it was tried before was asked only of what had waited or had come back. Fix: in a fleet it is always asked, before it
+/// is staged and once it is, of what is agreed on then.
+#[test]
+fn what_the_fleet_has_tried_is_not_tried_again_by_a_process_that_comes_late() {
+    for knows in [true, false] {
+        let mut two = Two::new(guarded);
+        assert!(matches!(two.look(0)[..], [Ok(())]));
+        two.world.pass(&[&two.members[0]], 3);
+        assert_eq!(two.phases()[0], Some(Phase::Canary));
+        let _ = two.members[0].rollback("complaints");
+        if knows {
+            two.pass(3);
+        }
+        let seen = two.look(1);
+        assert!(matches!(&seen[..], [Err(FollowError::Tried { version })] if *version == "v2"), "{seen:?}");
+        two.pass(3);
+        assert_eq!(two.phases(), [None, None]);
+        assert_eq!(two.told(0, "phase_changed"), 1, "{:#?}", two.members[0].events());
+        assert_eq!(two.told(0, "staged"), if knows { 1 } else { 2 });
+    }
+}
+
+/// Bug: a version whose plan was refused stayed staged in all processes of a fleet. Cause: it was taken off outside of fleets alone, since another
+/// process may have begun with it. Fix: it is decided on what is agreed on, and only while nobody has.
+#[test]
+fn a_version_whose_plan_is_refused_is_left_in_no_process() {
+    let mut two = Two::new(|rollout| rollout);
+    let seen = two.look(0);
+    assert!(matches!(seen[..], [Err(FollowError::Rollout(RolloutError::Unguarded))]), "{seen:?}");
+    two.pass(3);
+    assert_eq!((two.phases(), two.told(1, "aborted")), ([None, None], 1));
+}
+
+/// Bug: a process said of a version which it tried that it was not tried. Cause: whoever lost the race for staging it was refused as one whose moment
+/// another decision was made in. Fix: it is as one that is in use.
+#[test]
+fn a_version_that_another_process_stages_in_the_same_moment_is_not_said_to_be_refused() {
+    let mut two = Two::new(guarded);
+    let mut first = two.follows[0].take().unwrap();
+    two.wire.overtake(move || assert!(first.poll().unwrap()[0].done.is_ok()));
+    let seen = two.look(1);
+    assert!(matches!(seen[..], [Err(FollowError::Stage(StageError::InUse { .. }))]), "{seen:?}");
+    two.pass(8);
+    assert_eq!(two.phases(), [Some(Phase::Canary); 2]);
+    assert_eq!(two.told(1, "version_refused"), 0, "{:#?}", two.members[1].events());
 }
 
 fn here(versions: &Versions) -> Vec<String> {
