@@ -754,7 +754,7 @@ impl Control {
     }
 
     /// Whether a fleet decides what is retained here.
-    fn is_seated(&self) -> bool {
+    pub(crate) fn is_seated(&self) -> bool {
         #[cfg(feature = "fleet")]
         return self.seat.is_some();
         #[cfg(not(feature = "fleet"))]

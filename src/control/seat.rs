@@ -19,6 +19,27 @@ pub(crate) struct Seat {
     pub(super) stands_in: bool,
     /// Under which head each attempt came to where it is, and under which it was before.
     pub(super) entered: OrderedMap<u32, (u64, u64)>,
+    /// Requests that were asked and not told yet, and those of them that had a key.
+    pub(crate) asked: Asked,
+}
+
+/// How many requests were asked, and how many of them with a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) all: u64,
+    pub(crate) keyed: u64,
+}
+
+impl Asked {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.all = self.all.saturating_add(other.all);
+        self.keyed = self.keyed.saturating_add(other.keyed);
+    }
+
+    /// Whether most of them had a key.
+    pub(crate) fn mostly_keyed(self) -> bool {
+        self.keyed > self.all.saturating_sub(self.keyed)
+    }
 }
 
 impl Seat {

@@ -431,9 +431,10 @@ impl Control {
         }
     }
 
-    /// Gives every canary a place for the keys it sees, once any key was seen; whether any was given.
+    /// Gives every canary a place for the keys it sees, once any key was seen; whether any was given. In a fleet a key that comes to several
+    /// processes would count in each, so none counts there.
     pub(crate) fn welcome_keys(&mut self) -> bool {
-        if !self.keyed {
+        if !self.keyed || self.is_seated() {
             return false;
         }
         let (seed, shadowing) = (self.settings.seed, self.settings.shadowing);

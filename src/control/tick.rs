@@ -7,6 +7,8 @@ use super::control::Control;
 use super::counter::Counter;
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
+#[cfg(feature = "fleet")]
+use super::seat::Asked;
 use super::table::SPARES_MAX;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
@@ -286,6 +288,10 @@ impl Control {
                 issued += bits - std::mem::replace(&mut counter.bits_seen, bits);
             }
             self.keyed |= units.keyed > 0;
+            #[cfg(feature = "fleet")]
+            if let Some(seat) = &mut self.seat {
+                seat.asked.add(Asked { all: units.asked, keyed: units.keyed });
+            }
             self.absorb_intake(counter, &units, since, now);
             if unused {
                 counter.retired = Some(now);

@@ -13,10 +13,11 @@ use crate::base::clock::Timestamp;
 use crate::control::decider::Decider;
 use crate::control::event::{Cause, EventKind};
 use crate::control::saved::SavedControl;
+use crate::control::seat::Asked;
 use crate::control::tick::{Snapshot, Verdicts};
 use crate::fleet::format::counts::{Book, Counted};
 use crate::fleet::format::ends::{AtOnce, Lived, TrialEnds};
-use crate::fleet::format::head::{Head, Lowering};
+use crate::fleet::format::head::{Head, Lowering, Phase};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
 use crate::fleet::format::row::Row;
@@ -51,6 +52,8 @@ pub(super) struct FleetJudge<'a> {
     pub(super) taken_off: &'a [Lowering],
     /// The attempts of which it was told that many processes have ended at once.
     pub(super) told_ends: &'a RefCell<Vec<u32>>,
+    /// The attempts of which it was told that most requests have keys.
+    pub(super) told_keyed: &'a RefCell<Vec<u32>>,
     /// What this process is to tell of it, and to keep.
     pub(super) found: &'a RefCell<JudgedHere>,
 }
@@ -64,7 +67,39 @@ pub(super) struct JudgedHere {
     pub(super) decisions: Vec<Arc<Decision>>,
 }
 
+/// What was asked of a process lately, as its row says.
+fn asked_of(row: &Row<FleetCounts>) -> Asked {
+    let told = row.more.get(ASKED).and_then(|told| serde_json::from_value(told.clone()).ok());
+    let (all, keyed): (u64, u64) = told.unwrap_or_default();
+    Asked { all, keyed }
+}
+
+/// A key that comes to several processes would count several times, so keys count nowhere.
+fn mostly_keyed(Asked { all, keyed }: Asked) -> String {
+    format!(
+        "{keyed} of {all} requests that were asked lately have keys, which are no evidence in a fleet, and the others are too few to speak for \
+         all: use `predict` for more of them, or pause the rollout and promote it by hand"
+    )
+}
+
 impl FleetJudge<'_> {
+    /// Says once of each attempt that most requests have keys.
+    fn tell_keyed(&self, head: &Head, reason: Option<&String>) {
+        let told = &mut *self.told_keyed.borrow_mut();
+        told.retain(|number| head.candidate(*number).is_some());
+        let Some(reason) = reason else { return };
+        for candidate in &head.core.candidates {
+            let on_trial = matches!(candidate.phase, Phase::Shadow | Phase::Canary);
+            if let Ok(version) = candidate.version.version.parse()
+                && on_trial
+                && !told.contains(&candidate.attempt)
+            {
+                told.push(candidate.attempt);
+                self.found.borrow_mut().told.push(EventKind::Held { version, reason: reason.clone() });
+            }
+        }
+    }
+
     fn begin(&self, head: &Head, before: &Ledger<FleetCounts>) -> Option<Bench> {
         let saved = control_of(head)?;
         let mut decider = (self.decide)(&saved)?;
@@ -140,7 +175,10 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         let now = fleet_time(head, bench.at, seen.ledger.active_ms);
         let here: Vec<&Row<FleetCounts>> =
             seen.rows.iter().filter(|(row, at)| is_here(seen, head, row, *at)).map(|(row, _)| *row).collect();
-        let keyed = here.iter().filter(|row| row.more.contains_key(KEYED)).count();
+        let mut asked = Asked::default();
+        here.iter().for_each(|row| asked.add(asked_of(row)));
+        let keyed = asked.mostly_keyed().then(|| mostly_keyed(asked));
+        self.tell_keyed(head, keyed.as_ref());
         let obstacle = |identity: Identity| {
             let identity = told_identity(identity);
             let unready: Vec<&&Row<FleetCounts>> =
@@ -166,13 +204,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                     first.name
                 ));
             }
-            (keyed > 0).then(|| {
-                format!(
-                    "{keyed} of {} processes answer requests with keys, and a key that comes to several of them would count \
-                     several times: use `predict` in a fleet, or promote by hand",
-                    here.len()
-                )
-            })
+            keyed.clone()
         };
         let evidence = &seen.ledger.evidence;
         let copies = head.core.candidates.iter().map(|one| evidence.since(one.attempt, 0).copies);
@@ -245,5 +277,33 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
     }
 }
 
-/// What a member says in its row that answers requests with keys.
-pub(super) const KEYED: &str = "keyed";
+/// Where a member says in its row how many requests it was asked lately, and how many of them had keys.
+pub(super) const ASKED: &str = "asked";
+
+/// What a process was asked lately: in this span of time and in the one before.
+#[derive(Default)]
+pub(super) struct Lately {
+    since: Timestamp,
+    now: Asked,
+    before: Asked,
+}
+
+/// The span. As long as a slow service needs to be asked often enough to say what is usual.
+const LATELY: Duration = Duration::from_secs(60);
+
+impl Lately {
+    pub(super) fn add(&mut self, asked: Asked, now: Timestamp) {
+        let spans = now.since(self.since).as_secs() / LATELY.as_secs();
+        if spans > 0 {
+            self.before = if spans == 1 { self.now } else { Asked::default() };
+            (self.since, self.now) = (now, Asked::default());
+        }
+        self.now.add(asked);
+    }
+
+    pub(super) fn sum(&self) -> Asked {
+        let mut sum = self.before;
+        sum.add(self.now);
+        sum
+    }
+}

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::agreement::{Told, active_of, control_of, is_on_trial, with_lowered};
 use super::counts::FleetCounts;
-use super::judging::{Bench, JudgedHere, evidence};
+use super::judging::{Bench, JudgedHere, Lately, evidence};
 use super::mail::{Courier, Mail, MailCounts};
 use super::register::{Replaced, has_landed, next_head, replace};
 use super::standing::Standing;
@@ -116,6 +116,10 @@ pub(crate) struct Agent {
     pub(super) found: RefCell<JudgedHere>,
     /// The watched lives of which it has told that many processes have ended at once.
     pub(super) told_ends: RefCell<Vec<u32>>,
+    /// The attempts of which it was told that most requests have keys.
+    pub(super) told_keyed: RefCell<Vec<u32>>,
+    /// What was asked here lately.
+    pub(super) lately: Lately,
     /// The ledger whose evidence is shown.
     pub(super) shown: Hex,
     pub(super) requests: u64,
@@ -343,6 +347,8 @@ impl Joined {
             bench: RefCell::default(),
             found: RefCell::default(),
             told_ends: RefCell::default(),
+            told_keyed: RefCell::default(),
+            lately: Lately::default(),
             shown: Hex(0),
             requests: 0,
             failures: 0,

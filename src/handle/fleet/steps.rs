@@ -6,14 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use serde_json::json;
 
 use super::agreement::{
     Told, beside, control_json, core_of, course_of, entered, events_since, fleet_time, obey, set_quarantine,
     told_identity,
 };
 use super::counts::FleetCounts;
-use super::judging::{FleetJudge, JudgedHere, KEYED};
-use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES};
+use super::judging::{ASKED, FleetJudge, JudgedHere};
+use super::membership::{
+    Agent, Aligned, BROUGHT, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES,
+};
 use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
@@ -394,7 +397,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn tell_counts(&self, agent: &mut Agent) {
         let now = self.serving.clock.now();
         let copies = self.serving.shadow_counts();
-        let (outbox, keyed, exposed, tripped) = {
+        let (outbox, asked, exposed, tripped) = {
             let control = &mut *self.control.lock();
             // Live shadows a canary whether or not a shadow came before it.
             let canary_pairs = control.settings.shadowing && control.settings.canary_pairs;
@@ -409,8 +412,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             // Nobody answers in the place of a live that is watched.
             let candidates = control.attempts.iter().filter(|attempt| attempt.state.phase != Phase::Baking);
             let tripped: Vec<u32> = candidates.filter(is_passed_over).map(|attempt| attempt.number).collect();
-            let outbox = control.seat.as_mut().map(|seat| std::mem::take(&mut seat.outbox));
-            (outbox.unwrap_or_default(), control.keyed, exposed, tripped)
+            let told = |seat: &mut Seat| (std::mem::take(&mut seat.outbox), std::mem::take(&mut seat.asked));
+            let (outbox, asked) = control.seat.as_mut().map(told).unwrap_or_default();
+            (outbox, asked, exposed, tripped)
         };
         let fresh = (copies.ran - agent.copies.0, copies.dropped - agent.copies.1);
         agent.copies = (copies.ran, copies.dropped);
@@ -428,9 +432,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let publish = &mut agent.member.publish;
         publish.tripped = tripped;
-        if keyed {
-            publish.more.insert(KEYED.to_owned(), true.into());
-        }
+        agent.lately.add(asked, now);
+        let asked = agent.lately.sum();
+        publish.more.insert(ASKED.to_owned(), json!([asked.all, asked.keyed]));
         let known = agent.versions.values();
         publish.ready = known.map(|version| told_identity(version.identity)).take(256).collect();
         let mut bytes = 0;
@@ -483,6 +487,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 live: &live,
                 taken_off: &off_here,
                 told_ends: &agent.told_ends,
+                told_keyed: &agent.told_keyed,
                 found: &agent.found,
             };
             agent.member.reply(lane, &judge, &reply, clock.now());
