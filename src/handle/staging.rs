@@ -106,6 +106,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    /// Whether a version of this name is being loaded.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn is_loading(&self, wanted: VersionId) -> bool {
+        self.loads.lock().iter().any(|(id, _)| *id == wanted)
+    }
+
     /// Gives up a load. Whether there was one.
     pub(crate) fn cancel_load(&self, wanted: impl Fn(VersionId) -> bool) -> bool {
         let loads = self.loads.lock();

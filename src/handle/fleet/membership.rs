@@ -217,6 +217,11 @@ impl Agent {
         self.told_here.drain(..beyond);
     }
 
+    /// Whether a version that is agreed on is loaded here.
+    pub(super) fn has(&self, wanted: SavedVersion) -> bool {
+        self.versions.get(&wanted.version).is_some_and(|known| known.identity == wanted.identity)
+    }
+
     pub(super) fn head(&self) -> Option<&Applied> {
         self.member.following.applied.as_ref()
     }

@@ -536,6 +536,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     agent.failed.retain(|(failed, ..)| *failed != wanted);
                     agent.versions.insert(version.id, version);
                 }
+                // It is being staged here, or was: it is looked at again in the next step.
+                Err(_) if self.is_loading(wanted.version) || agent.has(wanted) => {}
                 Err(reason) => {
                     let again = self.serving.clock.now().plus(TRIED_AGAIN);
                     let told =
@@ -592,10 +594,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let asleep = known.filter(|known| live == Some(version) && self.sleeps(known)).cloned();
             let is_had = known.is_some() && asleep.is_none();
             if is_had {
+                // However it came here.
                 agent.failed.retain(|(failed, ..)| *failed != version);
             }
             let failed = agent.failed.iter().any(|(failed, _, again)| *failed == version && now < *again);
-            if !is_had && !failed && !agent.opening.contains(&version) {
+            let is_opened = agent.opening.contains(&version) || self.is_loading(version.version);
+            if !is_had && !failed && !is_opened {
                 agent.opening.push(version);
                 open(Wanted { version, asleep });
             }

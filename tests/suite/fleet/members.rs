@@ -1224,6 +1224,36 @@ fn some_requests_with_keys_stop_no_plan() {
     );
 }
 
+/// Bug: a process said that it could not use a version with which it answered. Cause: what had failed to be opened was taken from the list by its
+/// being opened alone, and not by its being staged here. Fix: nothing is in the list that is loaded.
+#[test]
+fn what_came_here_by_another_way_is_not_said_to_be_missing() {
+    let mut world = World::new(1);
+    world.join_as(|builder| {
+        builder
+            .source(|name: &str| if name == "v1" { Ok(version("v1")) } else { Err("not copied yet".into()) })
+    });
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").canary(1.0).unwrap();
+    world.steps(3, 1);
+    let unready = |world: &World| world.members[1].fleet().unwrap().not_ready.len();
+    assert_eq!(unready(&world), 1, "{}", world.told());
+    // It is too late to stage it, and it is here from now on.
+    struct Here;
+    impl Model<f64, f64> for Here {
+        fn identity(&self) -> Identity {
+            version("v2").identity()
+        }
+        fn predict(&self, _: &f64) -> Result<f64, ModelError> {
+            Ok(0.75)
+        }
+    }
+    assert!(world.members[1].stage("v2", Here).is_err());
+    world.steps(3, 1);
+    assert_eq!(world.members[1].predict(&0.5).unwrap().version(), "v2", "{}", world.told());
+    assert_eq!(unready(&world), 0, "{}", world.told());
+}
+
 /// Bug: a process told that a version was live while another still answered in it. Cause: what happened was told as soon as it was
 /// agreed on, and the version was loaded a moment later. Fix: it is told once it is true in this process.
 #[test]
