@@ -736,7 +736,8 @@ impl Control {
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
         self.renew_lease(now);
-        self.lapse_told = false;
+        // A tick that renews nothing, as in a process that is cut off from its fleet, ends no lapse.
+        self.lapse_told &= self.lease.has_lapsed(now);
         self.last_tick = Some(now);
         for pin in &self.pins {
             pin.expire(now);
@@ -794,10 +795,16 @@ impl Control {
     }
 
     /// Says, once for each time, that candidates have lost their exposure because nobody ticked. Whoever looks first says
-    /// it: the tick that comes after all, or a reader of the status.
+    /// it: the tick that comes after all, or a reader of the status. Where the fleet gives no lease any more somebody ticks all the same, and
+    /// it is told why it does not.
     pub(crate) fn tell_of_lapse(&mut self, now: Timestamp) {
         let exposed = self.attempts.iter().any(|attempt| attempt.state.phase == Phase::Canary);
-        if exposed && self.lease.has_lapsed(now) && !std::mem::replace(&mut self.lapse_told, true) {
+        let ticked = self.last_tick.is_some_and(|last| now.since(last) < self.lease_lasts());
+        if exposed
+            && !(self.is_seated() && ticked)
+            && self.lease.has_lapsed(now)
+            && !std::mem::replace(&mut self.lapse_told, true)
+        {
             let event = EventKind::LeaseExpired { after: self.lease_lasts() };
             self.announcer.announce(now, self.epoch, event);
         }

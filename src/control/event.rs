@@ -925,7 +925,8 @@ impl fmt::Display for Event {
             ),
             EventKind::FleetRejoined => f.write_str("this process follows its fleet again"),
             EventKind::FleetDiverged => f.write_str(
-                "the store of the fleet has another history than this process: live answers alone here; see \"Operating a fleet\"",
+                "the store of the fleet has another history than a process of it has followed, as after it was put back from a backup: live answers \
+                 alone here, and nothing is raised, until `switchback fleet repair` has begun a new term",
             ),
             EventKind::NotReady { version, reason } => {
                 write!(f, "{version} cannot be used in this process, which the fleet has agreed on: {reason}")

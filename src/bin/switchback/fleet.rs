@@ -267,6 +267,9 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
             Moment(seen.store_now)
         ))?;
     }
+    if let Some(why) = seen.is_contested() {
+        out.line(&format!("wrong: {why}"))?;
+    }
     if let Some(reason) = &seen.frozen {
         out.line(&format!("frozen: {reason}"))?;
     }

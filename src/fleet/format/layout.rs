@@ -106,6 +106,11 @@ impl Layout {
         self.below(&format!("lost/{:04}.{:010}.{print}", place.term, place.seq))
     }
 
+    /// What all of those lie under.
+    pub(crate) fn all_kept(&self) -> Key {
+        self.below("lost")
+    }
+
     /// The head that is kept under a key; nothing where the key is none's.
     pub(crate) fn read_kept(&self, key: &Key) -> Option<(Place, Hex)> {
         let (before, print) = key.below(&self.handle)?.strip_prefix("lost/")?.rsplit_once('.')?;

@@ -9,6 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
 use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::{Descent, Head, Lowering, Place, Timing};
+use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::State;
 use crate::fleet::format::value::{Value, Written};
@@ -69,6 +70,8 @@ pub(crate) struct Following {
     pub(crate) applied: Option<Applied>,
     lease_until: Timestamp,
     pub(crate) diverged: bool,
+    /// Another member has kept a head that what is followed does not come from: the store was put back before this one began.
+    pub(crate) contested: bool,
     pub(crate) missing: bool,
     /// What is in the head's place was none of this fleet's, the last time.
     pub(crate) unreadable: bool,
@@ -85,6 +88,7 @@ impl Following {
             applied,
             lease_until: Timestamp::default(),
             diverged: false,
+            contested: false,
             missing: false,
             unreadable: false,
             here,
@@ -108,17 +112,17 @@ impl Following {
 
     /// Until when candidates may be exposed, as far as is known.
     pub(crate) fn lease_until(&self) -> Timestamp {
-        if self.diverged { Timestamp::default() } else { self.lease_until }
+        if self.diverged || self.contested { Timestamp::default() } else { self.lease_until }
     }
 
     pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
-        !self.diverged && now < self.lease_until
+        !self.diverged && !self.contested && now < self.lease_until
     }
 
     pub(crate) fn state(&self, now: Timestamp) -> State {
         match self.applied {
             None => State::Joining,
-            Some(_) if self.diverged => State::Diverged,
+            Some(_) if self.diverged || self.contested => State::Diverged,
             Some(_) if !self.lease_holds(now) => State::CutOff,
             Some(_) => State::Following,
         }
@@ -138,6 +142,16 @@ impl Following {
                         && !self.is_lowered_here(attempt, identity)
                 })
             })
+    }
+
+    /// Whether what is followed may come from a head that another member has kept. What is too far back to be named may be.
+    pub(crate) fn may_come_from(&self, place: Place, print: Hex) -> bool {
+        self.applied.as_ref().is_none_or(|applied| {
+            let own = applied.head().place;
+            applied.written.print == print
+                || own.term > place.term
+                || (own.term == place.term && applied.head().ancestors.have(place.seq, print) != Descent::No)
+        })
     }
 
     /// Whether it lives for long enough to expose anything.

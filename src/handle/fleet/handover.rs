@@ -273,10 +273,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 // Beyond that nothing of it counts any more.
                 None if now < handover.until => agent.courier.claimed.push((handover, since)),
                 None => {
-                    agent.error =
-                        Some(format!("what {} has left could not be read in time", handover.process));
+                    let why = format!("what {} has left could not be read in time", handover.process);
+                    agent.say(agent.layout.handovers(), why);
                 }
-                Some(Err(why)) => agent.error = Some(why),
+                Some(Err(why)) => agent.say(agent.layout.handovers(), why),
                 Some(Ok(handed)) => {
                     self.control.lock().take_over_from(handed, &self.serving.joins, now);
                     self.join_mail(fleet, fleet.mail.reroute(handover.process, fleet.mail.own, Vec::new()));

@@ -29,9 +29,10 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
 use crate::fleet::format::value::{Value, Written};
+use crate::fleet::key::Key;
 use crate::fleet::probe::probe;
 use crate::fleet::protocol::call::{Act, Reply};
-use crate::fleet::protocol::following::{Applied, Heard};
+use crate::fleet::protocol::following::{Applied, Following, Heard};
 use crate::fleet::protocol::member::Member;
 use crate::fleet::protocol::perform::perform;
 use crate::fleet::protocol::rules::Rules;
@@ -55,6 +56,10 @@ pub(super) const REST: Duration = Duration::from_millis(50);
 
 /// How long a version that was brought is kept until it is agreed that it is staged: longer than the store takes to say so.
 pub(super) const BROUGHT: Duration = Duration::from_secs(60);
+
+/// Why a process that has begun after the store was put back exposes nothing.
+pub(super) const CONTESTED: &str = "the store has another history than one that a process has put aside, as after it was put back from a backup: no \
+                                    candidate answers here and nothing is raised before it is repaired (`switchback fleet repair`)";
 
 /// How often a start asks before it gives up: answers may come out of order, and another process may found the fleet meanwhile.
 const JOINING: usize = 10;
@@ -124,7 +129,11 @@ pub(crate) struct Agent {
     pub(super) shown: Hex,
     pub(super) requests: u64,
     pub(super) failures: u64,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Said>,
+    /// By which errors are dated.
+    clock: Clock,
+    /// The heads that members have put aside because they were lost to them, as this one found them before it exposed anything.
+    pub(super) kept: Option<Vec<(Place, Hex)>>,
     pub(super) confirmed: Option<Timestamp>,
     pub(super) state: FleetState,
     pub(super) copies: (u64, u64),
@@ -135,6 +144,25 @@ pub(crate) struct Agent {
     pub(super) pressed: (Vec<Demand>, Timestamp),
     /// Until when there is nothing to do, unless something comes in: see [`Agent::due_again`].
     pub(super) rests_until: Timestamp,
+}
+
+/// What the store said when it could not be asked.
+#[derive(Clone)]
+pub(super) struct Said {
+    /// Of what.
+    key: Key,
+    pub(super) why: String,
+    at: Timestamp,
+}
+
+/// For how long an error stands that nothing has shown to be over, while the head is read.
+const STANDS: Duration = Duration::from_secs(60);
+
+fn key_of(act: &Act<FleetCounts>) -> &Key {
+    match act {
+        Act::Get { key, .. } | Act::Put { key, .. } => key,
+        Act::List { under, .. } => under,
+    }
 }
 
 /// What is to be true here of a head: it is worked out once for each, and once more where something is demanded here.
@@ -187,11 +215,52 @@ impl Agent {
             said = Some(format!("the store panicked: {}", panicked.message));
             Reply::Failed(StoreOutcome::Unknown)
         });
-        if let Some(said) = said {
+        let (key, now) = (key_of(act), self.clock.now());
+        if let Some(why) = said {
             self.failures += 1;
-            self.error = Some(said);
+            self.say(key.clone(), why);
+        } else {
+            let over =
+                |said: &Said| said.key == *key || (key == self.layout.head() && now.since(said.at) > STANDS);
+            self.error = self.error.take().filter(|said| !over(said));
         }
         reply
+    }
+
+    /// Takes note of what came to nothing, and of what that was asked.
+    pub(super) fn say(&mut self, key: Key, why: String) {
+        let why = if why.contains(key.as_str()) { why } else { format!("{key}: {why}") };
+        self.error = Some(Said { key, why, at: self.clock.now() });
+    }
+
+    /// Looks once, before anything is exposed here, whether members have lost a head that what is followed does not come from: those who know
+    /// better than a store that was put back, and put it aside, may be the only ones.
+    pub(super) fn look_for_lost(&mut self) {
+        if self.kept.is_none() && self.member.following.has_settled(self.clock.now()) {
+            let under = self.layout.all_kept();
+            if let Reply::Page(page) = self.perform(&Act::List { under, after: None }) {
+                let kept = page.entries.iter().filter_map(|entry| self.layout.read_kept(&entry.key));
+                self.kept = Some(kept.collect());
+            }
+        }
+        let following = &mut self.member.following;
+        let mut kept = self.kept.iter().flatten();
+        following.contested = kept.any(|(place, print)| !following.may_come_from(*place, *print));
+    }
+
+    /// What is wrong with the store, as far as it is known.
+    fn wrong(&self) -> Option<String> {
+        let Following { contested, missing, .. } = self.member.following;
+        if contested {
+            return Some(String::from(CONTESTED));
+        }
+        let gone = || {
+            format!(
+                "{}: what was agreed on is gone: repair it (`switchback fleet repair`)",
+                self.layout.head()
+            )
+        };
+        self.error.as_ref().map(|said| said.why.clone()).or_else(|| missing.then(gone))
     }
 
     /// What a head says of the handle; nothing where it is another release's. Of one head it is read once: it is asked for at every
@@ -272,7 +341,8 @@ impl Agent {
     }
 
     pub(super) fn unreachable(&self) -> String {
-        let why = self.error.as_deref().unwrap_or("it gave no answer that can be used");
+        let why = self.wrong();
+        let why = why.as_deref().unwrap_or("it gave no answer that can be used");
         format!("nothing can be agreed on in the store of the fleet: {why}")
     }
 
@@ -358,6 +428,8 @@ impl Joined {
             requests: 0,
             failures: 0,
             error: None,
+            clock: clock.clone(),
+            kept: None,
             confirmed: None,
             state: FleetState::Joining,
             copies: (0, 0),
@@ -524,7 +596,8 @@ impl Agent {
             taken_over: u64::from(self.courier.held),
             store_requests: self.requests,
             store_failures: self.failures,
-            store_error: self.error.clone(),
+            store_error: self.wrong(),
+            store_error_at: self.error.as_ref().map(|said| said.at),
             poll: Duration::from_millis(timing.poll),
         }
     }

@@ -56,8 +56,12 @@ pub struct FleetStatus {
     pub store_requests: u64,
     /// Those of them that came to nothing, or of which it is not known what they came to.
     pub store_failures: u64,
-    /// What the store said when it could last not be asked.
+    /// What is wrong with the store, as far as it is known: what it said when it could last not be asked, and of what. It is gone once the same has
+    /// been asked for and was answered, or a minute later while the head is read.
     pub store_error: Option<String>,
+    /// When the store said so, by the clock of this process.
+    #[serde(default)]
+    pub store_error_at: Option<Timestamp>,
     /// How often the head is read, at the present timing.
     pub poll: Duration,
 }

@@ -15,7 +15,7 @@ use super::agreement::{
 use super::counts::FleetCounts;
 use super::judging::{ASKED, FleetJudge, JudgedHere};
 use super::membership::{
-    Agent, Aligned, BROUGHT, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES,
+    Agent, Aligned, BROUGHT, CONTESTED, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES,
 };
 use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
@@ -187,6 +187,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let clock = &self.serving.clock;
         let over = agent.read_head(clock)?;
         let head = over.head();
+        if agent.member.following.contested {
+            return Err(String::from(CONTESTED));
+        }
         if head.min_writer > LIBRARY {
             return Err(String::from(
                 "a later release of this library decides in this fleet: upgrade this process",
@@ -492,7 +495,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             };
             agent.member.reply(lane, &judge, &reply, clock.now());
             if let Some(why) = agent.member.judge.refused.take() {
-                agent.error = Some(format!("what was judged cannot be agreed on: {why}"));
+                let key = agent.layout.handle().clone();
+                agent.say(key, format!("what was judged cannot be agreed on: {why}"));
             }
             if print(agent) != head
                 || taken_off(agent) != taken_off_before
@@ -622,6 +626,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Makes what is agreed on true here, and takes the lease that it gives.
     fn make_true(&self, fleet: &Membership, agent: &mut Agent) {
+        agent.look_for_lost();
         let Some(applied) = agent.head().cloned() else { return };
         self.take_found(agent);
         // Whoever lowers something meanwhile goes first.
@@ -674,11 +679,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let (now, head) = (self.serving.clock.now(), applied.head());
         let demands = fleet.demands.lock().clone();
         let meant = self.meant(agent, applied, demands)?;
-        let has_settled = agent.member.following.has_settled(now);
-        let is_known = |version: SavedVersion| {
-            let known = agent.versions.get(&version.version);
-            known.is_some_and(|known| known.identity == version.identity)
-        };
+        let following = &agent.member.following;
+        let has_settled = agent.kept.is_some() && !following.contested && following.has_settled(now);
+        let is_known = |version: SavedVersion| agent.has(version);
         let unready = |attempt: &SavedAttempt| !has_settled || !is_known(attempt.version);
         let live = agent.versions.get(&meant.here.live.version);
         let live_sleeps = live.is_some_and(|live| self.sleeps(live));
@@ -874,7 +877,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
                 // Somebody else has founded it just now, or this was it: what is there is what counts.
                 _ => {
-                    let saved = agent.found(clock)?.ok_or_else(|| refused(agent.unreachable()))?;
+                    let why = agent.unreachable();
+                    let saved = agent.found(clock)?.ok_or_else(|| refused(why))?;
                     let live = self.control.lock().live.identity;
                     if saved.live.identity != live {
                         return Err(refused(format!(

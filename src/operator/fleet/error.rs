@@ -64,11 +64,13 @@ pub enum FleetError {
         "the store has more than one history, or less than was seen{}: nothing is done before somebody has said from which \
          head it goes on. Kept are: {}",
         seen.as_ref().map(|seen| format!(" (a process has {seen})")).unwrap_or_default(),
-        heads.join(", ")
+        holds.join("; ")
     )]
     Histories {
         /// The newest head of each history that is kept, as `repair` takes it.
         heads: Vec<String>,
+        /// The same, each with when and by whom it was agreed on, and what it holds.
+        holds: Vec<String>,
         /// The newest that a process has and nobody has kept.
         seen: Option<String>,
     },

@@ -142,6 +142,20 @@ impl Reach {
     }
 }
 
+impl FleetOverview {
+    /// What is wrong with its history, where a process that is there knows another one.
+    pub fn is_contested(&self) -> Option<String> {
+        let diverged = self.members.iter().filter(|member| member.state == FleetState::Diverged).count();
+        (diverged > 0).then(|| {
+            format!(
+                "{diverged} of {} processes know another history than the store, as after it was put back from a backup: see `switchback fleet verify`, and mend it by `switchback \
+                 fleet repair`",
+                self.members.len()
+            )
+        })
+    }
+}
+
 /// For people: a line for the fleet, and one for each rollout and process.
 impl fmt::Display for FleetOverview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,6 +168,9 @@ impl fmt::Display for FleetOverview {
         )?;
         if let Some(silent) = self.silent {
             write!(f, "; nothing was written for {} s by this machine's clock", silent.as_secs())?;
+        }
+        if let Some(why) = self.is_contested() {
+            write!(f, "; {why}")?;
         }
         if let Some(reason) = &self.frozen {
             write!(f, "; frozen: {reason}")?;

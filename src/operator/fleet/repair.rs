@@ -67,6 +67,7 @@ impl Reach {
                 [tip] if seen.is_none() => tip,
                 _ => {
                     return Err(FleetError::Histories {
+                        holds: self.holds(&tips, &there),
                         heads: told(&tips),
                         seen: seen.map(|seen| seen.to_string()),
                     });
@@ -103,6 +104,15 @@ impl Reach {
         }
         let reason = format!("{} was removed in this moment: look again", named(place, print));
         Err(FleetError::NotAgreed { reason })
+    }
+
+    /// What each of these heads holds, for whoever has to choose.
+    fn holds(&self, tips: &[&Aside], there: &There) -> Vec<String> {
+        let told = |tip: &&Aside| match self.whole(tip, there) {
+            Ok(written) => held(&written),
+            Err(error) => format!("{} ({error})", named(tip.place, tip.print)),
+        };
+        tips.iter().map(told).collect()
     }
 
     fn there(&self) -> Result<There, FleetError> {
@@ -214,6 +224,26 @@ fn tips<'a>(known: &'a [Aside], lying: &Lying) -> Vec<&'a Aside> {
         !known.iter().any(later) && (!is_old || Some(print) == newest.map(|newest| newest.print))
     };
     known.iter().filter(is_tip).collect()
+}
+
+/// When a head was agreed on, by whom, and what is live and on trial by it.
+pub(super) fn held(written: &Written) -> String {
+    let head = &written.head;
+    let candidates = head.core.candidates.iter().filter(|one| head.runs(one.attempt, &one.version.identity));
+    let on_trial: Vec<&str> = candidates.map(|one| one.version.version.as_str()).collect();
+    let on_trial = if on_trial.is_empty() {
+        "nothing on trial".into()
+    } else {
+        format!("{} on trial", on_trial.join(", "))
+    };
+    format!(
+        "{} ({} by {}, by their clock: {}; live {}, {on_trial})",
+        named(head.place, written.print),
+        head.asked_at,
+        head.by,
+        head.why,
+        head.core.live.version
+    )
 }
 
 fn told(tips: &[&Aside]) -> Vec<String> {

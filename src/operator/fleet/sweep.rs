@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::audit::{Aside, Lying, comes_from, named};
 use super::error::FleetError;
 use super::reach::{Reach, as_found};
+use super::repair::held;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::head::Place;
 use crate::fleet::format::hex::Hex;
@@ -132,14 +133,21 @@ impl Reach {
     fn has_one_history(&self, written: &Written, lying: &Lying) -> Result<(), FleetError> {
         let (head, own) = (&written.head, Aside::of(written));
         let others = lying.kept.keys().filter(|of| !comes_from(&lying.filed, &own, **of));
-        let mut heads: Vec<String> = others.map(|(place, print)| named(*place, *print)).collect();
+        let others: Vec<(Place, Hex)> = others.copied().collect();
+        let mut heads: Vec<String> = others.iter().map(|(place, print)| named(*place, *print)).collect();
         let ahead = lying.seen().filter(|seen| *seen > head.place);
         let seen = ahead.or(lying.diverged(head).map(|row| row.has).max());
         if heads.is_empty() && seen.is_none() {
             return Ok(());
         }
         heads.push(named(head.place, written.print));
-        Err(FleetError::Histories { heads, seen: seen.map(|seen| seen.to_string()) })
+        let mut holds = Vec::new();
+        for ((place, print), name) in others.into_iter().zip(&heads) {
+            let kept = self.put_aside(&self.layout.kept(place, print))?;
+            holds.push(kept.and_then(Result::ok).map_or_else(|| name.clone(), |kept| held(&kept)));
+        }
+        holds.push(held(written));
+        Err(FleetError::Histories { heads, holds, seen: seen.map(|seen| seen.to_string()) })
     }
 }
 

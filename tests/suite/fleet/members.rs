@@ -1254,6 +1254,31 @@ fn what_came_here_by_another_way_is_not_said_to_be_missing() {
     assert_eq!(unready(&world), 0, "{}", world.told());
 }
 
+/// Bug: a process that was cut off told at each tick that nobody ticked. Cause: each tick cleared that it was told, also where it renewed no lease, and
+/// nobody asked whether it was for want of ticks. Fix: it is told once for each lapse, and in a fleet where nobody has ticked.
+#[test]
+fn a_process_that_is_cut_off_tells_why_and_once() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").canary(0.5).unwrap();
+    world.steps(3, 1);
+    world.cut(true);
+    world.steps(60, 1);
+    for member in &world.members {
+        let events = member.events();
+        let many = |name: &str| events.iter().filter(|event| event.kind.name() == name).count();
+        assert_eq!((many("lease_expired"), many("fleet_cut_off")), (0, 1), "{events:#?}");
+        assert!(member.fleet().unwrap().store_error_at.is_some());
+    }
+    // Bug: what the store had said stood for ever. Cause: nothing took it back. Fix: the same is asked for again and is there.
+    world.cut(false);
+    world.steps(70, 1);
+    for member in &world.members {
+        let fleet = member.fleet().unwrap();
+        assert_eq!((fleet.store_error, fleet.store_error_at), (None, None));
+    }
+}
+
 /// Bug: a process told that a version was live while another still answered in it. Cause: what happened was told as soon as it was
 /// agreed on, and the version was loaded a moment later. Fix: it is told once it is true in this process.
 #[test]
