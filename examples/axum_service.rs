@@ -286,7 +286,9 @@ fn built(options: &Options) -> Result<ModelHandle<Flight, f64>, Failed> {
     #[cfg(feature = "fleet")]
     if let Some(folder) = &options.fleet {
         use switchback::{fleet::Directory, options::Fleet};
-        let fleet = Fleet::on(Directory::create(folder)?);
+        // A folder that is there and has no store in it may be one in which nothing is mounted: whoever sets up a service makes the store once.
+        let store = if folder.exists() { Directory::open(folder)? } else { Directory::create(folder)? };
+        let fleet = Fleet::on(store);
         builder = builder.fleet(match std::env::var("SWITCHBACK_FLEET_SECRET") {
             Ok(secret) => fleet.secret(secret),
             Err(_) => fleet,

@@ -60,8 +60,17 @@ impl Control {
         self.salt = saved.salt.as_bytes().into();
         let of = |text: &str| owners(text).and_then(|owners| Buckets::of(&owners));
         self.buckets = saved.owners.as_deref().and_then(of).unwrap_or_default();
+        #[cfg(feature = "report")]
+        let first = self.seat.as_mut().map_or(0, |seat| *seat.first.get_or_insert(saved.next_attempt));
         for attempt in &saved.attempts {
             self.align_attempt(attempt, &start, entered.get(&attempt.number).copied().unwrap_or(0), desk);
+            // Whatever others have begun since this process is there it has seen from its beginning.
+            #[cfg(feature = "report")]
+            if attempt.number >= first
+                && let Some(attempt) = self.attempt_mut(attempt.number)
+            {
+                attempt.course.went_on = false;
+            }
         }
         let kept: Vec<Arc<dyn AnyVersion>> =
             self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect();

@@ -347,6 +347,9 @@ pub enum EventKind {
     Loaded {
         /// The version.
         version: VersionId,
+        /// It was not loaded in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
         /// How long it took, from the call to the end.
         took: Duration,
         /// For how long of that it was held back because live had trouble.
@@ -546,6 +549,19 @@ pub enum EventKind {
     FleetCutOff {
         /// Why the store could not be asked, the last time.
         reason: String,
+    },
+    /// The process has become a member of a fleet that was there already, and begins with what that has agreed on.
+    FleetJoined {
+        /// The term of what it has found.
+        term: u32,
+        /// How many times something was agreed on in it.
+        sequence: u64,
+        /// Live.
+        live: VersionId,
+        /// The versions on trial.
+        candidates: Vec<VersionId>,
+        /// For how long it exposes none of them.
+        settle: Duration,
     },
     /// The store of the fleet is asked again, after it could not be.
     FleetRejoined,
@@ -805,11 +821,15 @@ impl fmt::Display for Event {
             EventKind::Released { version } => write!(f, "{version} is released from quarantine"),
             EventKind::Retired { version } => write!(f, "{version} is no longer retained"),
             EventKind::Dropped { version } => write!(f, "{version} was freed"),
-            EventKind::Loaded { version, took, held, live_p99, .. } => {
+            EventKind::Loaded { version, failed, took, held, live_p99, .. } => {
                 let LoadImpact { before, during, after } = live_p99;
                 let told = |p99: &Option<Duration>| p99.map_or("unknown".into(), |p99| format!("{p99:.1?}"));
                 let (before, during, after) = (told(before), told(during), told(after));
-                write!(f, "{version} took {took:.1?} to load")?;
+                if *failed {
+                    write!(f, "{version} was not loaded in the end, after {took:.1?}")?;
+                } else {
+                    write!(f, "{version} took {took:.1?} to load")?;
+                }
                 if !held.is_zero() {
                     write!(f, ", {held:.1?} of them waiting for live")?;
                 }
@@ -923,6 +943,19 @@ impl fmt::Display for Event {
                 f,
                 "this process is cut off from its fleet: live answers alone until the store can be asked again ({reason})"
             ),
+            EventKind::FleetJoined { term, sequence, live, candidates, settle } => {
+                write!(f, "this process is a member of its fleet from {term}.{sequence} on, with {live} live")?;
+                if candidates.is_empty() {
+                    return f.write_str(" and nothing on trial");
+                }
+                let candidates: Vec<&str> = candidates.iter().map(VersionId::as_str).collect();
+                write!(
+                    f,
+                    ", and exposes {}, which is on trial, in {} s at the earliest",
+                    candidates.join(", "),
+                    settle.as_secs_f64()
+                )
+            }
             EventKind::FleetRejoined => f.write_str("this process follows its fleet again"),
             EventKind::FleetDiverged => f.write_str(
                 "the store of the fleet has another history than a process of it has followed, as after it was put back from a backup: live answers \

@@ -65,6 +65,7 @@ impl EventKind {
             Self::ThreadDied { .. } => "thread_died",
             Self::ThreadAbandoned { .. } => "thread_abandoned",
             Self::FleetCutOff { .. } => "fleet_cut_off",
+            Self::FleetJoined { .. } => "fleet_joined",
             Self::FleetRejoined => "fleet_rejoined",
             Self::FleetDiverged => "fleet_diverged",
             Self::NotReady { .. } => "not_ready",
@@ -136,6 +137,7 @@ impl EventKind {
             | Self::ThreadDied { .. }
             | Self::RetentionChanged { .. }
             | Self::FleetCutOff { .. }
+            | Self::FleetJoined { .. }
             | Self::FleetRejoined
             | Self::FleetDiverged
             | Self::Closed => None,
@@ -202,6 +204,7 @@ impl EventKind {
         "thread_died",
         "thread_abandoned",
         "fleet_cut_off",
+        "fleet_joined",
         "fleet_rejoined",
         "fleet_diverged",
         "not_ready",

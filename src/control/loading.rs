@@ -55,8 +55,7 @@ impl Control {
     pub(crate) fn end_loading(
         &mut self,
         mut loading: Loading,
-        took: Duration,
-        held: Duration,
+        (took, held, failed): (Duration, Duration, bool),
         joins: &Joins,
         now: Timestamp,
     ) {
@@ -65,7 +64,7 @@ impl Control {
             loading.impact.during = p99(&total.since(&loading.at_start));
             loading.at_last = total;
         }
-        loading.ended = Some(Ended { at: now, took, held });
+        loading.ended = Some(Ended { at: now, took, held, failed });
         self.loadings.push_back(loading);
         if self.loadings.len() > LOADING_MAX
             && let Some(oldest) = self.loadings.pop_front()
@@ -93,8 +92,8 @@ impl Control {
 
     fn tell(&mut self, loading: Loading, now: Timestamp) {
         let Loading { version, priority, impact, ended, .. } = loading;
-        let Some(Ended { took, held, .. }) = ended else { return };
-        let loaded = EventKind::Loaded { version, took, held, priority, live_p99: impact };
+        let Some(Ended { took, held, failed, .. }) = ended else { return };
+        let loaded = EventKind::Loaded { version, failed, took, held, priority, live_p99: impact };
         self.announcer.announce(now, self.epoch, loaded);
     }
 

@@ -24,6 +24,7 @@ pub(crate) struct Ended {
     pub(crate) at: Timestamp,
     pub(crate) took: Duration,
     pub(crate) held: Duration,
+    pub(crate) failed: bool,
 }
 
 /// As many requests as a p99 needs.

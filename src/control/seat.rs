@@ -19,6 +19,9 @@ pub(crate) struct Seat {
     pub(super) stands_in: bool,
     /// Under which head each attempt came to where it is, and under which it was before.
     pub(super) entered: OrderedMap<u32, (u64, u64)>,
+    /// The number of the first attempt that was begun since this process is there.
+    #[cfg(feature = "report")]
+    pub(super) first: Option<u32>,
     /// Requests that were asked and not told yet, and those of them that had a key.
     pub(crate) asked: Asked,
 }

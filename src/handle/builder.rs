@@ -531,13 +531,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         #[cfg(feature = "fleet")]
         let mut joined = match &self.fleet {
             Some(fleet) => {
-                let contract = format!(
-                    "{kind:?} {:?} {:?} {maturity:?} {} {:?}",
-                    kpis,
-                    self.task.truth_kind(),
-                    self.shadowing.is_some(),
-                    exposure.segments
-                );
+                let contract = [
+                    ("the kind of the task", format!("{kind:?}")),
+                    ("business figures", format!("{kpis:?}")),
+                    ("the kind of truth", format!("{:?}", self.task.truth_kind())),
+                    ("when labels are complete", format!("{maturity:?}")),
+                    ("whether it shadows", self.shadowing.is_some().to_string()),
+                    ("the number of segments", format!("{:?}", exposure.segments)),
+                ];
                 let seed = fleet.seed.map_or_else(|| random_bytes().map(u64::from_le_bytes), Ok)?;
                 Some(Joined::join(fleet, &self.name, &contract, (seed, &clock))?)
             }

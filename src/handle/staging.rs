@@ -63,7 +63,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
         };
         let ended = self.serving.clock.time_point();
         let (took, held) = (ended.since(began), throttle.held_for());
-        self.control.lock().end_loading(loading, took, held, &self.serving.joins, ended.at);
+        let failed = cancelled || !matches!(prepared, Beside::Done(Ok(_)));
+        let how = (took, held, failed);
+        self.control.lock().end_loading(loading, how, &self.serving.joins, ended.at);
         match prepared {
             Beside::TooMany(threads) => Err(StageError::LeftBehind { threads }),
             Beside::Done(Err(error)) => Err(error),

@@ -80,6 +80,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::ClockMoved { .. }
         | Kind::RetentionChanged { .. }
         | Kind::FleetCutOff { .. }
+        | Kind::FleetJoined { .. }
         | Kind::FleetRejoined
         | Kind::FleetDiverged
         | Kind::Closed => Concern::Handle,

@@ -87,6 +87,7 @@ pub(crate) fn in_words(event: &Event) -> String {
         | EventKind::StandbyBehind { .. }
         | EventKind::TookOver
         | EventKind::FleetCutOff { .. }
+        | EventKind::FleetJoined { .. }
         | EventKind::FleetRejoined
         | EventKind::FleetDiverged
         | EventKind::Lapsed { .. }

@@ -60,7 +60,7 @@ pub(crate) fn lead(report: &Report) -> Vec<String> {
     }
     if report.went_on {
         lead.push(format!(
-            "The process that began this rollout has ended: what is shown over time was seen since the restart at {}, while the evidence is all of it.",
+            "This process has taken the rollout over as it stood: what is shown over time was seen here since {}, while the evidence is all of it.",
             moment(report.began)
         ));
     }

@@ -492,7 +492,7 @@ fn a_rollout_that_went_on_after_a_start_says_since_when_it_was_seen() {
     let report = service.report("v2").unwrap();
     let (html, markdown) = check(&report);
     assert!(report.went_on);
-    let said = "what is shown over time was seen since the restart at ";
+    let said = "what is shown over time was seen here since ";
     assert!(html.contains(said) && markdown.contains(said), "{}", report.headline());
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use switchback::RollbackOutcome;
 use switchback::fleet::{Directory, Store};
-use switchback::operator::{FleetFault, FleetLeftover, FleetOperator, FleetOverview};
+use switchback::operator::{FleetFault, FleetFinding, FleetLeftover, FleetOperator, FleetOverview};
 use switchback::options::Fleet;
 use switchback::repository::Moment;
 use switchback::status::{FleetMember, Quarantined};
@@ -345,13 +345,32 @@ fn log(out: &mut Out, operator: &FleetOperator, last: usize) -> Result<(), Failu
     Ok(())
 }
 
+/// The number of a head that is not filed, where that was found.
+fn hole(finding: &FleetFinding) -> Option<u64> {
+    if let FleetFinding::Hole { sequence } = finding { Some(*sequence) } else { None }
+}
+
 fn verify(out: &mut Out, operator: &FleetOperator) -> Result<(), Failure> {
     let audit = operator.audit()?;
     if out.json {
         out.value(&audit)?;
     } else {
-        for finding in &audit.findings {
-            out.line(&format!("{}: {finding}", if finding.is_fault() { "wrong" } else { "note" }))?;
+        let mut findings = audit.findings.iter().peekable();
+        while let Some(finding) = findings.next() {
+            let Some(first) = hole(finding) else {
+                out.line(&format!("{}: {finding}", if finding.is_fault() { "wrong" } else { "note" }))?;
+                continue;
+            };
+            // The newest come first, as they are named.
+            let mut last = first;
+            while let Some(next) = findings.next_if(|next| hole(next).is_some_and(|next| next + 1 == last)) {
+                last = hole(next).unwrap_or(last);
+            }
+            if last == first {
+                out.line(&format!("note: {finding}"))?;
+            } else {
+                out.line(&format!("note: {last} to {first} are not filed: the history has holes there"))?;
+            }
         }
         let (filed, rows) = (audit.filed, audit.rows);
         let whole = if audit.is_whole() { "it fits together" } else { "it does not fit together" };

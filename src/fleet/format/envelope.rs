@@ -73,6 +73,7 @@ pub(crate) struct Sealer {
     fleet: Hex,
     /// The first one seals; the others open too, while a secret is replaced.
     keys: Vec<[u8; 32]>,
+    has_secret: bool,
 }
 
 impl Sealer {
@@ -80,7 +81,8 @@ impl Sealer {
     pub(crate) fn new(fleet: Hex, secrets: &[&[u8]]) -> Self {
         let derived = |secret: &[u8]| code(secret, &[b"fleet 1"]);
         let keys: Vec<[u8; 32]> = secrets.iter().map(|secret| derived(secret)).collect();
-        Self { fleet, keys: if keys.is_empty() { vec![derived(b"")] } else { keys } }
+        let has_secret = !keys.is_empty();
+        Self { fleet, keys: if has_secret { keys } else { vec![derived(b"")] }, has_secret }
     }
 
     /// The value of a body, for this key.
@@ -125,7 +127,7 @@ impl Sealer {
         let told = digest(envelope.mac).ok_or(FormatError::Forged)?;
         let covered = self.covered(kind, envelope.format, key, body);
         if !self.keys.iter().any(|own| is_code(own, &covered.each(), &told)) {
-            return Err(FormatError::Forged);
+            return Err(if self.has_secret { FormatError::Forged } else { FormatError::Secretless });
         }
         std::str::from_utf8(body).map_err(|error| FormatError::Body { cause: error.to_string() })
     }
@@ -211,7 +213,7 @@ mod tests {
         assert!(matches!(sealer.open(Kind::Row, &head, &value), Err(FormatError::Kind { .. })));
         let stranger = Sealer::new(Hex(7), &[b"other"]);
         assert_eq!(stranger.open(Kind::Head, &head, &value), Err(FormatError::Forged));
-        assert_eq!(Sealer::new(Hex(7), &[]).open(Kind::Head, &head, &value), Err(FormatError::Forged));
+        assert_eq!(Sealer::new(Hex(7), &[]).open(Kind::Head, &head, &value), Err(FormatError::Secretless));
         let elsewhere = Sealer::new(Hex(8), &[b"secret"]);
         assert!(matches!(elsewhere.open(Kind::Head, &head, &value), Err(FormatError::OtherFleet { .. })));
         // Who writes another fleet's name into the envelope does not make it that fleet's.

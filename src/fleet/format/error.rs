@@ -18,6 +18,11 @@ pub(crate) enum FormatError {
     /// Other bytes than those that were sealed, another place, or another secret.
     #[error("it was not written here with the fleet's secret: it is damaged, moved or forged")]
     Forged,
+    /// No secret was given, by which it could be told who has written it.
+    #[error(
+        "no secret was given here, and it was written with one, or is damaged, moved or forged: give the fleet's secret"
+    )]
+    Secretless,
     #[error("its body cannot be read: {cause}")]
     Body { cause: String },
     #[error("its {what} is {found}: it must be {allowed}")]

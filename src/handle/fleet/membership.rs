@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
+use serde_json::{Map, Value as Json};
 
 use super::agreement::{Told, active_of, control_of, is_on_trial, with_lowered};
 use super::counts::FleetCounts;
@@ -99,6 +100,8 @@ pub(crate) struct Agent {
     pub(super) chance: SplitMix64,
     pub(super) timing: Timing,
     pub(super) contract: Hex,
+    /// The same in words, for whoever has another one.
+    pub(super) terms: Map<String, Json>,
     /// What the head says of the handle that was read last, by its print.
     read: Option<(Hex, Arc<SavedControl>)>,
     /// What of it is to be true here, as it was worked out last.
@@ -385,6 +388,34 @@ impl Agent {
     }
 }
 
+/// Where a head says in words what its members have in common.
+pub(super) const TERMS: &str = "contract_terms";
+
+/// The longest value of a term, as it is told.
+const TERM_MAX: usize = 512;
+
+fn short(value: &str) -> String {
+    value.chars().take(TERM_MAX).collect()
+}
+
+/// Known to all members: a term is said in the same words for ever.
+fn print_of(contract: &[(&str, String)]) -> Hex {
+    let values: Vec<&str> = contract.iter().map(|(_, value)| value.as_str()).collect();
+    print(&format!("contract 1 {}", values.join(" ")))
+}
+
+/// In which terms a handle differs from its fleet, where that says them.
+fn apart(own: &Map<String, Json>, head: &Head) -> String {
+    let Some(Json::Object(theirs)) = head.more.get(TERMS) else { return String::new() };
+    let said = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let terms = own.iter().filter_map(|(term, own)| {
+        let theirs = theirs.get(term).filter(|theirs| *theirs != own)?;
+        Some(format!("{term} is {} there, and {} here", said(theirs), said(own)))
+    });
+    let terms: Vec<String> = terms.collect();
+    if terms.is_empty() { terms.concat() } else { format!(" ({})", terms.join("; ")) }
+}
+
 impl Joined {
     /// Looks what is agreed on.
     ///
@@ -394,7 +425,7 @@ impl Joined {
     pub(crate) fn join(
         fleet: &Fleet,
         name: &str,
-        contract: &str,
+        contract: &[(&str, String)],
         (seed, clock): (u64, &Clock),
     ) -> Result<Self, BuildError> {
         fleet.check()?;
@@ -409,7 +440,8 @@ impl Joined {
             member,
             chance,
             timing: fleet.timing.agreed(),
-            contract: print(&format!("contract 1 {contract}")),
+            contract: print_of(contract),
+            terms: contract.iter().map(|(term, value)| ((*term).to_owned(), short(value).into())).collect(),
             read: None,
             meant: None,
             aligned: None,
@@ -495,9 +527,10 @@ impl Agent {
             )));
         }
         if head.contract != self.contract {
-            return Err(refused(String::from(
-                "it is one whose handles have another task, other business figures, labels or shadows: give this one a \
+            return Err(refused(format!(
+                "it is one whose handles have another task, other business figures, labels, shadows or segments{}: give this one a \
                  name or a place of its own",
+                apart(&self.terms, head)
             )));
         }
         let saved = control_of(head).ok_or_else(|| {

@@ -17,7 +17,9 @@ use crate::version::id::VersionId;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FleetStatus {
-    /// The name of this life of the process in the fleet: another one after a start, and after it was cut off for long.
+    /// The name of this life of the process in the fleet, which is its row's: another one after a start, after it was cut off for long, and in
+    /// about every rollout, since a row is closed with what it has counted once a rollout is over. Whoever judged under an earlier name is the same
+    /// process.
     pub name: String,
     /// Where it stands.
     pub state: FleetState,

@@ -15,7 +15,7 @@ use super::agreement::{
 use super::counts::FleetCounts;
 use super::judging::{ASKED, FleetJudge, JudgedHere};
 use super::membership::{
-    Agent, Aligned, BROUGHT, CONTESTED, LIBRARY, Meant, Membership, NotAgreed, REST, TRIES,
+    Agent, Aligned, BROUGHT, CONTESTED, LIBRARY, Meant, Membership, NotAgreed, REST, TERMS, TRIES,
 };
 use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
@@ -830,6 +830,22 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
+    /// Says with what this process begins.
+    fn tell_joined(&self, agent: &Agent) {
+        let Some(Applied { written, .. }) = agent.head() else { return };
+        let Place { term, seq } = written.head.place;
+        let control = &mut *self.control.lock();
+        let trial = control.attempts.iter().filter(|attempt| attempt.state.phase != Phase::Baking);
+        let event = EventKind::FleetJoined {
+            term,
+            sequence: seq,
+            live: control.live.id,
+            candidates: trial.map(|attempt| attempt.version).collect(),
+            settle: Duration::from_millis(written.head.timing.settle),
+        };
+        control.announcer.announce(self.serving.clock.now(), control.epoch, event);
+    }
+
     /// Takes the place in the fleet: founds it where nothing is agreed on yet.
     pub(crate) fn begin_in_fleet(&self) -> Result<(), BuildError> {
         let Some(fleet) = &self.fleet else { return Ok(()) };
@@ -842,11 +858,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 agent.versions.insert(version.id, version);
             }
         }
-        if agent.head().is_none() {
+        let is_founder = agent.head().is_none();
+        if is_founder {
             let now = clock.now();
             let mut saved = self.control.lock().saved((0, 0), false, Vec::new(), now);
             saved.setting = Some(SavedSetting::of(&self.setting()));
             let mut more = beside(0, &[], Vec::new());
+            more.insert(TERMS.to_owned(), agent.terms.clone().into());
             set_quarantine(&mut more, self.control.lock().settings.quarantine_for);
             let head = Head {
                 place: Place { term: 1, seq: 1 },
@@ -890,6 +908,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
         }
         self.make_true(fleet, agent);
+        if !is_founder {
+            self.tell_joined(agent);
+        }
         self.tell_counts(agent);
         self.ask_all(fleet, agent);
         self.tell_state(agent);

@@ -1126,6 +1126,12 @@ fn what_a_fleet_cannot_agree_on_is_refused_where_it_is_said() {
         .build();
     let told = another.err().unwrap().to_string();
     assert!(told.contains("another task"), "{told}");
+    // Bug: it did not say in what they differ. Cause: a fleet knew the hash of what its members have in common. Fix: it knows the words too.
+    let said = "the kind of the task is Binary { threshold: 0.5 } there, and Regression here";
+    assert!(
+        told.contains(said) && told.contains("whether it shadows is true there, and false here"),
+        "{told}"
+    );
     let alone = ModelHandle::builder("late")
         .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
         .state(std::env::temp_dir().join("never"))
@@ -1277,6 +1283,26 @@ fn a_process_that_is_cut_off_tells_why_and_once() {
         let fleet = member.fleet().unwrap();
         assert_eq!((fleet.store_error, fleet.store_error_at), (None, None));
     }
+}
+
+/// Bug: a follower's report said that the process which had begun the rollout had ended. Cause: it was taken for one that goes on after a start.
+/// Fix: one that was there when it was begun has seen all of it.
+#[cfg(feature = "report")]
+#[test]
+fn a_report_of_a_follower_says_of_nobody_that_it_has_ended() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").canary(0.5).unwrap();
+    world.steps(3, 1);
+    assert!(!world.members[1].report("v2").unwrap().went_on);
+    world.join();
+    world.steps(8, 1);
+    let later = world.members[2].report("v2").unwrap();
+    let page = later.markdown();
+    assert!(
+        later.went_on && page.contains("taken the rollout over") && !page.contains("has ended"),
+        "{page}"
+    );
 }
 
 /// Bug: a process told that a version was live while another still answered in it. Cause: what happened was told as soon as it was
