@@ -433,10 +433,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let warning = warning.map(|forecast| EventKind::Undecidable { version: self.version, forecast });
         self.raise(vec![self.number], |control, desk| {
             self.may_follow(control)?;
-            if let Some(attempt) = control.attempt_mut(self.number) {
-                if unguarded {
-                    attempt.missing.clear();
-                }
+            if let Some(attempt) = control.attempt(self.number).filter(|_| !unguarded) {
                 has_its_guards(attempt)?;
             }
             if let (Some(Exposure::Canary { weight }), None) = (first, &control.frozen) {
@@ -457,6 +454,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             }
             for event in told.into_iter().chain(warning) {
                 control.announcer.announce(desk.now, control.epoch, event);
+            }
+            // Not before: where it is refused they are missing as before.
+            if let Some(attempt) = control.attempt_mut(self.number).filter(|_| unguarded) {
+                attempt.missing.clear();
             }
             self.set_paused(control, false, |version| EventKind::Resumed { version });
             control.follow(self.number, plan, desk);

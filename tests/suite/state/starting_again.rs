@@ -80,6 +80,14 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
         assert!(
             matches!(&refused, RolloutError::GuardsMissing { guards, .. } if guards == "one of the host's")
         );
+        // Bug: a plan without guards that was refused for another reason made them forgotten, and the one before went on. Cause: they were
+        // let go of before it was looked whether there is room. Fix: after.
+        let third = service.stage("v3", says("three", 0.5)).unwrap();
+        third.canary(0.9).unwrap();
+        let refused = rollout.run(half().unguarded()).unwrap_err();
+        assert!(matches!(refused, RolloutError::NotEnoughLeft { .. }), "{refused}");
+        let _ = third.rollback("room");
+        assert!(matches!(rollout.resume(), Err(RolloutError::GuardsMissing { .. })));
         let other = rollout.guard(guard::error_rate().at_most(0.5));
         assert!(matches!(other.run(half()), Err(RolloutError::GuardsMissing { .. })));
         ask(&service, 100);
