@@ -14,6 +14,7 @@ use super::control::{Control, end_freeze};
 use super::desk::Desk;
 use super::event::{Cause, Event, EventKind};
 use super::moves::RollbackOutcome;
+use super::probe::Probe;
 use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl, SavedSetting};
 use super::settings::Settings;
 use super::tick::{Snapshot, Verdicts};
@@ -26,6 +27,7 @@ use crate::feedback::join::{JoinLimits, Joins};
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
 use crate::request::table::{Router, Routing};
+use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::decision::Decision;
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::phase::Phase;
@@ -402,6 +404,15 @@ impl Decider {
             };
             let mut ledger = Ledger::restored(ledger, maturity, Shift::between(now, now));
             let stays = course.entered.contains(&(before.number, entered(before.number)));
+            // Whoever judged has begun the evidence anew, as another try or with what live takes by now: what was counted before is none of it.
+            let tries = |budget: &Option<ErrorBudgetStatus>| budget.as_ref().map(|budget| budget.try_number);
+            let refrozen =
+                |(own, before): (&Probe, &Probe)| before.frozen.is_some() && own.frozen != before.frozen;
+            let begins_anew = tries(&attempt.error_budget) != tries(&before.error_budget)
+                || attempt.probes.iter().zip(&before.probes).any(refrozen);
+            if begins_anew && stays {
+                ledger.begin_era();
+            }
             if stays {
                 attempt.wait_told = before.wait_told;
                 let waits = course.waits.iter().find(|(number, _)| *number == before.number);
@@ -456,7 +467,9 @@ impl Decider {
                 // What this cut has brought was asked before, but for some seconds of it.
                 attempt.before_step = (units, labels);
             }
-            let before = attempt.before_step;
+            // Where the evidence has begun anew there are fewer.
+            let before = (attempt.before_step.0.min(units), attempt.before_step.1.min(labels));
+            attempt.before_step = before;
             attempt.carried = (units.saturating_sub(before.0), labels.saturating_sub(before.1));
             if attempt.carried.0 > 0 {
                 attempt.state.first_request.get_or_insert(now);

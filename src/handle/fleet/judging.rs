@@ -65,6 +65,8 @@ pub(super) struct JudgedHere {
     pub(super) told: Vec<EventKind>,
     /// The records of decisions.
     pub(super) decisions: Vec<Arc<Decision>>,
+    /// Those of a raise, by the ledger that it rests on: where it is not put, nobody has decided.
+    pub(super) raising: Option<(Hex, Vec<Arc<Decision>>)>,
 }
 
 /// What was asked of a process lately, as its row says.
@@ -204,10 +206,13 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                     first.name
                 ));
             }
-            keyed.clone()
+            keyed.clone().filter(|_| of.is_none_or(|one| one.phase != Phase::Watched))
         };
         let evidence = &seen.ledger.evidence;
-        let copies = head.core.candidates.iter().map(|one| evidence.since(one.attempt, 0).copies);
+        // Those of before its exposure changed are no part of what is judged.
+        let since = entered(head);
+        let copies =
+            head.core.candidates.iter().map(|one| evidence.since(one.attempt, since(one.attempt)).copies);
         let (ran, dropped) = copies.fold((0, 0), |sum, copies| (sum.0 + copies.0, sum.1 + copies.1));
         let shadow = ShadowCounts { ran, dropped, ..ShadowCounts::default() };
         if bench.decider.awaits_live() {
@@ -253,7 +258,11 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         let found = &mut *self.found.borrow_mut();
         let is_known = |number: u32| self.taken_off.iter().any(|lowering| lowering.attempt == number);
         let decisions = bench.decider.take_decisions();
-        found.decisions.extend(decisions.into_iter().filter(|decision| !is_known(decision.rollout)));
+        let decisions = decisions.into_iter().filter(|decision| !is_known(decision.rollout));
+        match raise {
+            Some(_) => found.raising = Some((seen.ledger.nonce, decisions.collect())),
+            None => found.decisions.extend(decisions),
+        }
         if lower.is_empty() && raise.is_none() {
             let told = bench.decider.events();
             found.told.extend(told.iter().map(|event| event.kind.clone()));

@@ -13,7 +13,7 @@ use super::agreement::{
     told_identity,
 };
 use super::counts::FleetCounts;
-use super::judging::{ASKED, FleetJudge, JudgedHere};
+use super::judging::{ASKED, FleetJudge};
 use super::membership::{
     Agent, Aligned, BROUGHT, CONTESTED, LIBRARY, Meant, Membership, NotAgreed, REST, TERMS, TRIES,
 };
@@ -323,9 +323,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         obey(&mut decider, head, agent.member.following.lowered_here(), &saved, now);
         let mut events = decider.events();
         let before = decider.saved(now);
-        demands.iter().for_each(|demand| decider.obey(demand, now));
+        // Of each when it was obeyed: what a later one does is no sign that it came too late, and what was on trial has been taken off.
+        let was_on_trial = |number: u32| before.attempts.iter().any(|attempt| attempt.number == number);
+        let lapsed = demands.iter().filter_map(|demand| {
+            decider.obey(demand, now);
+            match demand.what {
+                Demanded::Lower { attempt, .. } if was_on_trial(attempt) => None,
+                _ => decider.lapsed(demand),
+            }
+        });
+        let lapsed: Vec<EventKind> = lapsed.collect();
         let after = decider.saved(now);
-        let lapsed = demands.iter().filter_map(|demand| decider.lapsed(demand)).collect();
         if is_agreed(&before, &after) {
             return Ok(Put { written: None, lapsed });
         }
@@ -784,7 +792,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Tells what was found by judging here, before what follows from it, and keeps its records.
     fn take_found(&self, agent: &mut Agent) {
-        let JudgedHere { told, decisions } = std::mem::take(&mut *agent.found.borrow_mut());
+        let agreed = agent.head().map(|applied| applied.head().evidence.nonce);
+        let (told, mut decisions, raised) = {
+            let found = &mut *agent.found.borrow_mut();
+            let is_agreed = |raising: &mut (Hex, _)| Some(raising.0) == agreed;
+            let raised = found.raising.take_if(is_agreed);
+            (std::mem::take(&mut found.told), std::mem::take(&mut found.decisions), raised)
+        };
+        decisions.extend(raised.into_iter().flat_map(|(_, decisions)| decisions));
         if told.is_empty() && decisions.is_empty() {
             return;
         }
