@@ -89,7 +89,7 @@ pub enum FollowError {
     /// It cannot be staged.
     #[error(transparent)]
     Stage(#[from] StageError),
-    /// It is staged, and the plan cannot be run.
+    /// Its plan cannot be run. What was staged for it is taken off again, unless somebody else runs it.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
     /// It came while another process had the state, which has tried it; or it was removed and has come back, and was tried before; or the fleet
@@ -213,7 +213,8 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         let changes = self.watch.poll()?;
         let mut all = Vec::with_capacity(changes.len());
         let mut missed = std::mem::take(&mut self.missed);
-        if !missed.is_empty() && !self.takes_missed() {
+        // Whoever looks has looked at it for all of this life, whether there was anything or not.
+        if self.policy != OnPublish::Tell && !self.takes_missed() {
             missed.clear();
         }
         if let Some(version) = missed.pop() {

@@ -591,4 +591,7 @@ fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
     second.close(seconds(1)).unwrap();
     let third = begin();
     assert_eq!(follow(&third), (vec![], vec![]), "it was tried by the process before");
+    // And so where there was nothing to see the first time.
+    publish("7", stage.clock.now());
+    assert_eq!(follow(&third).0, Vec::<String>::new(), "nothing is published from now on");
 }
