@@ -790,7 +790,11 @@ impl Control {
             let is_looked_at = |attempt: &&mut Attempt| {
                 matches!(attempt.state.phase, Phase::Shadow | Phase::Canary | Phase::Baking)
             };
-            self.attempts.iter_mut().filter(is_looked_at).for_each(|attempt| attempt.state.leave_out(lapsed));
+            for attempt in self.attempts.iter_mut().filter(is_looked_at) {
+                // A promotion by hand renews no lease: what was before the watch is no part of it.
+                let lasted = now.since(attempt.state.entered);
+                attempt.state.leave_out(lapsed.min(lasted));
+            }
         }
     }
 
