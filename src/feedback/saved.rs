@@ -35,6 +35,7 @@ pub(crate) struct SavedJoins {
     #[serde(skip)]
     shared: Shared,
     /// Bits that were promised, by when each slot of time began: always all of them.
+    #[serde(default, rename = "promised")]
     issued: Vec<(Timestamp, u64)>,
     /// How moments of earlier lives of the handle are told in the one that wrote this, where they are told otherwise: always
     /// all of them.

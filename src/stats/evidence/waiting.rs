@@ -145,8 +145,10 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct SavedWaiting {
     /// By the last moment of each slot: where slots are narrower now, the first of its predictions wait for the last.
+    #[serde(default, rename = "by_end")]
     slots: Vec<(Timestamp, Labels)>,
     /// Labels of predictions made before this have become evidence.
+    #[serde(default)]
     taken_until: Timestamp,
 }
 
