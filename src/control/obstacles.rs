@@ -218,7 +218,11 @@ impl Control {
         let weight = attempt.state.weight;
         let is_split = weight != Share::NONE && weight != Share::ALL && attempt.traffic.counts_few_keys();
         let control = is_split.then(|| self.buckets.control(attempt.slot))?;
-        (control.fraction() < FEW * weight.fraction()).then_some(control)
+        // One that has nearly all of the traffic to itself lacks it by its own share.
+        let is_other = |other: &Attempt| other.number != attempt.number && other.state.weight != Share::NONE;
+        let others = self.attempts.iter().any(is_other);
+        let lacks = others && control.fraction() < FEW * weight.fraction();
+        lacks.then_some(control)
     }
 
     /// Gives a candidate a control that had none for want of live's users, once others have left some. Whether any has got one.

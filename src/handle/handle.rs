@@ -405,7 +405,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.control.lock().announcer.log()
     }
 
-    /// The events from this number on that are remembered, oldest first: what is new for whoever has seen those before it.
+    /// The events from this number on that are remembered, oldest first: what is new for whoever has seen those before it. When a process
+    /// that looked on takes the state over, what happened in it until then is numbered anew, behind what the other one has written, and
+    /// comes once more.
     pub fn events_since(&self, sequence: u64) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.since(sequence)
     }

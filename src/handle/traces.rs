@@ -265,6 +265,7 @@ fn level(event: &Event) -> Level {
         | Kind::Degraded { .. }
         | Kind::AnswersInDoubt { .. }
         | Kind::ClockMoved { .. }
+        | Kind::StandbyBehind { .. }
         | Kind::StartedWithLess { .. }
         | Kind::StateFolderMended { .. }
         | Kind::FleetCutOff { .. }
