@@ -548,8 +548,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     agent.failed.retain(|(failed, ..)| *failed != wanted);
                     agent.versions.insert(version.id, version);
                 }
-                // It is being staged here, or was: it is looked at again in the next step.
-                Err(_) if self.is_loading(wanted.version) || agent.has(wanted) => {}
+                // It is being staged here, or was: it is looked at again in the next step. One that is cold was to be woken.
+                Err(_) if self.is_loading(wanted.version) || self.is_awake(agent, wanted) => {}
                 Err(reason) => {
                     let again = self.serving.clock.now().plus(TRIED_AGAIN);
                     let told =
@@ -564,6 +564,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
         }
         any
+    }
+
+    /// Whether a version is loaded here and need not be woken.
+    fn is_awake(&self, agent: &Agent, wanted: SavedVersion) -> bool {
+        agent.has(wanted) && agent.versions.get(&wanted.version).is_some_and(|version| !self.sleeps(version))
     }
 
     /// Opens what is agreed on and not loaded here.
