@@ -83,8 +83,9 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
         // Bug: a plan without guards that was refused for another reason made them forgotten, and the one before went on. Cause: they were
         // let go of before it was looked whether there is room. Fix: after.
         let third = service.stage("v3", says("three", 0.5)).unwrap();
-        third.canary(0.9).unwrap();
-        let refused = rollout.run(half().unguarded()).unwrap_err();
+        third.canary(0.7).unwrap();
+        let more = Plan::new([Step::canary(0.5).unwrap()]).unwrap().unguarded();
+        let refused = rollout.run(more).unwrap_err();
         assert!(matches!(refused, RolloutError::NotEnoughLeft { .. }), "{refused}");
         let _ = third.rollback("room");
         assert!(matches!(rollout.resume(), Err(RolloutError::GuardsMissing { .. })));
