@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::options::{Limits, Shadowing};
-use switchback::{Kpi, Outcome, Step, Task, Truth, guard};
+use switchback::{Kpi, Outcome, Rollout, Step, Task, Truth, guard};
 
 use super::each_seed;
 use crate::common::plan;
@@ -220,18 +220,24 @@ fn a_candidate_that_live_has_hardly_any_users_left_for_says_so() {
     assert_eq!(held.iter().filter(|reason| reason.starts_with(why)).count(), 1, "{held:?}");
 }
 
+/// Two equal versions, of which one shadows all that the other is asked.
+fn equal_ones_in_a_shadow() -> (World, Rollout<Ask, Said>) {
+    let clock = clock();
+    let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let builder = service(&clock, 1).live("v1", on("one")).shadowing(Shadowing::new());
+    let world = World::new(builder.build().unwrap(), &clock, 1);
+    let rule = guard::error_rate().at_most_times_live(1.5);
+    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+    rollout.shadow(1.0).unwrap();
+    (world, rollout)
+}
+
 /// Bug: of users who come once each half of the pairs counted, and after 32,768 users none did any more. Cause: the chance with which a key
 /// counts, and the share of new keys that do, were fitted for keys that count in an arm, and for those that count in pairs never. Fix: for
 /// both.
 #[test]
 fn users_who_come_once_each_count_in_pairs_once_that_is_known() {
-    let clock = clock();
-    let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
-    let builder = service(&clock, 1).live("v1", on("one")).shadowing(Shadowing::new());
-    let mut world = World::new(builder.build().unwrap(), &clock, 1);
-    let rule = guard::error_rate().at_most_times_live(1.5);
-    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
-    rollout.shadow(1.0).unwrap();
+    let (mut world, rollout) = equal_ones_in_a_shadow();
     sessions(&mut world, 40, 1, |_, _| None);
     let samples = rollout.status().unwrap().evidence[0].samples;
     assert!(samples > 3_000, "of 4,000 users {samples} counted");
@@ -241,13 +247,7 @@ fn users_who_come_once_each_count_in_pairs_once_that_is_known() {
 /// and beside a canary it was said that a shadow compares each request with live's, where of a key one counts. Fix: copies are looked at.
 #[test]
 fn a_shadow_whose_users_have_run_out_says_so() {
-    let clock = clock();
-    let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
-    let builder = service(&clock, 1).live("v1", on("one")).shadowing(Shadowing::new());
-    let mut world = World::new(builder.build().unwrap(), &clock, 1);
-    let rule = guard::error_rate().at_most_times_live(1.5);
-    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
-    rollout.shadow(1.0).unwrap();
+    let (mut world, rollout) = equal_ones_in_a_shadow();
     for second in 0..60 {
         for request in 0..300 {
             let ask = world.ask_of(request % 100);

@@ -955,7 +955,8 @@ fn a_quarantine_with_an_end_is_over_at_its_end_also_across_a_start() {
     assert!(service.status().quarantined.is_empty());
 }
 
-struct OfTheHosts;
+/// A guard that only the host has, and that always says this.
+pub(super) struct OfTheHosts(pub(super) Verdict);
 
 impl Guard for OfTheHosts {
     fn name(&self) -> String {
@@ -963,7 +964,7 @@ impl Guard for OfTheHosts {
     }
 
     fn judge(&self, _: &Comparison<'_>) -> Evidence {
-        Evidence::new("one of the host's", Verdict::Inconclusive)
+        Evidence::new("one of the host's", self.0)
     }
 }
 
@@ -971,7 +972,7 @@ impl Guard for OfTheHosts {
 fn a_candidate_whose_guards_only_the_host_has_is_held_until_they_are_added_again() {
     let (clock, folder) = (clock(), Folder::new());
     let service = remembering(&clock, &folder.0).build().unwrap();
-    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(OfTheHosts);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(OfTheHosts(Verdict::Inconclusive));
     rollout.run(plan_of_two_steps()).unwrap();
     drop(rollout);
     end(service);
@@ -980,7 +981,7 @@ fn a_candidate_whose_guards_only_the_host_has_is_held_until_they_are_added_again
     let rollout = service.rollout("v2").unwrap();
     let status = rollout.status().unwrap();
     assert_eq!((status.phase, status.paused, status.weight), (Phase::Staged, true, share(0.0)));
-    let rollout = rollout.guard(OfTheHosts);
+    let rollout = rollout.guard(OfTheHosts(Verdict::Inconclusive));
     rollout.resume().unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.1));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::feedback::FeedbackOutcome;
-use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::guard::{Guard, Verdict};
 use switchback::model::Model;
 use switchback::options::{Labels, Shadowing};
 use switchback::plan::Bake;
@@ -16,6 +16,7 @@ use switchback::{
     Builder, Clock, Kpi, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, Task, Truth, guard,
 };
 
+use super::remembering::OfTheHosts;
 use crate::common::*;
 
 fn versions(name: &str) -> Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>> {
@@ -43,18 +44,6 @@ fn pauses(service: &Service) -> Vec<String> {
     })
 }
 
-struct OfTheHosts;
-
-impl Guard for OfTheHosts {
-    fn name(&self) -> String {
-        "one of the host's".into()
-    }
-
-    fn judge(&self, _: &Comparison<'_>) -> Evidence {
-        Evidence::new("one of the host's", Verdict::Fail)
-    }
-}
-
 /// Bug: a canary that was paused kept its share over a start that had not its only guard, nothing told of it, and once it was resumed
 /// its plan promoted it, since no guard at all had anything against it. Cause: only what went on by itself was held; that a guard was missing
 /// was forgotten with the next write, and nothing that resumes asked. Fix: whatever lacks a guard is held and told by the guard's name, for as
@@ -64,7 +53,7 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
     let (clock, folder) = (clock(), Folder::new());
     let half = || Plan::new([Step::canary(0.25).unwrap().min_predictions(10)]).unwrap().cycle(Duration::ZERO);
     let service = remembering(&clock, &folder.0).build().unwrap();
-    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(OfTheHosts);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(OfTheHosts(Verdict::Fail));
     rollout.run(half()).unwrap();
     rollout.pause("lunch");
     drop(rollout);
@@ -99,7 +88,7 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
     }
 
     let service = remembering(&clock, &folder.0).build().unwrap();
-    let rollout = service.rollout("v2").unwrap().guard(OfTheHosts);
+    let rollout = service.rollout("v2").unwrap().guard(OfTheHosts(Verdict::Fail));
     rollout.resume().unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.25));
     ask(&service, 100);
