@@ -74,7 +74,6 @@ impl Control {
             self.begin_step_anew(number);
             let Some(attempt) = self.attempt_mut(number) else { continue };
             attempt.state.paused = true;
-            // What a step may take does not include the time in which it could not be left.
             attempt.state.wait_anew();
             let (version, epoch) = (attempt.version, self.epoch);
             let event = EventKind::Paused { version, reason: reason.to_owned() };

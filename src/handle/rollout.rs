@@ -273,7 +273,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 let refused = |reason| RolloutError::Guard { name, reason };
                 let reason = self
                     .cannot_be_agreed(is_rule, looks)
-                    .or_else(|| self.cannot_give(&needs))
+                    .or_else(|| inner.cannot_give([self.handle.live(), self.version], &needs))
                     .or_else(|| self.add(Arc::new(Contained::new(guard)), said).err());
                 reason.map(refused)
             }
@@ -659,60 +659,56 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         true
     }
 
-    /// Why this handle can never give what a guard needs.
-    fn cannot_give(&self, needs: &Needs) -> Option<String> {
-        let inner = &self.handle.inner;
-        if let Some(lacks) = inner.setting().lacks(needs) {
-            return Some(lacks);
-        }
-        let Some(drift) = inner.serving.drift.as_ref().filter(|_| needs.drift) else {
-            return self.cannot_pair(needs).or_else(|| needs.drift.then(|| NOT_WATCHED.into()));
-        };
-        if needs.estimated && !matches!(inner.serving.task.kind(), TaskKind::Binary { .. }) {
-            return Some(String::from("quality is estimated of a yes or no alone: declare `Task::binary`"));
-        }
-        let live = self.handle.live();
-        if needs.estimated && drift.calibration(live).is_none() {
-            return Some(format!(
-                "it is not known what the scores of {live} mean: bring it along at build, with its `.calibration(..)` in the `Drift`"
-            ));
-        }
-        if needs.estimated && drift.calibration(self.version).is_none() {
-            return Some(format!(
-                "it is not known what the scores of {} mean: say `.calibrated(..)` of the rollout before",
-                self.version
-            ));
-        }
-        self.cannot_pair(needs)
-    }
-
     /// Why a fleet cannot agree on a guard.
     fn cannot_be_agreed(&self, is_rule: bool, looks: bool) -> Option<String> {
         let inner = &self.handle.inner;
         if !inner.is_in_fleet() {
             return None;
         }
-        let reason = if !is_rule {
-            "a guard of the host's own cannot be sent to the other processes of the fleet: use those of this crate"
-        } else if looks {
+        let reason = if looks {
             "windows of drift are each process's own, and their guards would spend the error in each: use an alert"
+        } else if !is_rule {
+            "a guard of the host's own cannot be sent to the other processes of the fleet: use those of this crate"
         } else {
             return None;
         };
         Some(reason.to_owned())
     }
+}
 
-    fn cannot_pair(&self, needs: &Needs) -> Option<String> {
-        if needs.pairs && self.handle.inner.serving.shadow.is_none() {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    /// Why a guard that needs this can never judge these two versions here, live and another.
+    pub(crate) fn cannot_give(&self, [live, other]: [VersionId; 2], needs: &Needs) -> Option<String> {
+        if let Some(lacks) = self.setting().lacks(needs) {
+            return Some(lacks);
+        }
+        if needs.pairs && self.serving.shadow.is_none() {
             return Some(String::from(
                 "it judges pairs, and the handle does not shadow: add `.shadowing(Shadowing::new())` at build",
             ));
         }
-        None
+        if !needs.drift {
+            return None;
+        }
+        let Some(drift) = &self.serving.drift else { return Some(NOT_WATCHED.into()) };
+        if !needs.estimated {
+            return None;
+        }
+        if !matches!(self.serving.task.kind(), TaskKind::Binary { .. }) {
+            return Some(String::from("quality is estimated of a yes or no alone: declare `Task::binary`"));
+        }
+        if drift.calibration(live).is_none() {
+            return Some(format!(
+                "it is not known what the scores of {live} mean: bring it along at build, with its `.calibration(..)` in the `Drift`"
+            ));
+        }
+        drift.calibration(other).is_none().then(|| {
+            format!(
+                "it is not known what the scores of {other} mean: say `.calibrated(..)` of the rollout before"
+            )
+        })
     }
-}
 
-impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// See [`ModelHandle::allocate`].
     pub(crate) fn allocate(&self, allocation: Allocation, attempts: Vec<u32>) -> Result<(), RolloutError> {
         if !self.driven {

@@ -16,8 +16,6 @@ use crate::rollout::guard::Stated;
 use crate::rollout::guard::guard::Guard;
 use crate::state::names::{JOURNAL, Place};
 use crate::state::{Found, Journal, StateError};
-use crate::task::task::TaskKind;
-use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use parking_lot::Mutex;
 use std::fs;
@@ -32,7 +30,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn go_on(&self, remembered: Option<Remembered>) {
         if let Some(Remembered { saved, evidence, loaded, missing, torn_bytes }) = remembered {
             let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
-            let can_judge = |versions, stated: &Stated| self.can_judge(versions, stated);
+            let can_judge = |versions, stated: &Stated| self.cannot_give(versions, &stated.needs()).is_none();
             let start = Start { setting, after_crash, loaded, missing, torn_bytes, can_judge: &can_judge };
             let (now, recorder) = (self.serving.clock.now(), self.keeper.recorder.as_ref());
             let standby = recorder.is_some_and(|recorder| recorder.looking_at().is_some());
@@ -75,7 +73,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         // The host's code, so before the turn to write is taken: nothing can be raised until then, since nothing that is
         // raised here can be written.
-        let can_judge = |versions, stated: &Stated| self.can_judge(versions, stated);
+        let can_judge = |versions, stated: &Stated| self.cannot_give(versions, &stated.needs()).is_none();
         let found = saved.map(|(saved, evidence)| {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();
@@ -234,16 +232,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    /// Whether a guard that is no rule can judge these two versions here.
-    fn can_judge(&self, versions: [VersionId; 2], stated: &Stated) -> bool {
-        let needs = stated.needs();
-        let is_binary = matches!(self.serving.task.kind(), TaskKind::Binary { .. });
-        self.serving.drift.as_ref().filter(|_| needs.drift).is_some_and(|drift| {
-            let is_calibrated = || versions.into_iter().all(|version| drift.calibration(version).is_some());
-            !needs.estimated || (is_binary && is_calibrated())
-        })
-    }
-
     /// Loads versions on threads of their own, which may never end: with a share in all that it takes.
     fn loader(&self) -> Loader<I, O> {
         let serving = &self.serving;

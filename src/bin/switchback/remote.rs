@@ -685,8 +685,7 @@ mod tests {
         }
         let told = |said: &str| {
             let words = format!("switchback {said}");
-            let words = words.split_whitespace().filter(|word| !word.is_empty());
-            Said::try_parse_from(words).unwrap().command.on_standby()
+            Said::try_parse_from(words.split_whitespace()).unwrap().command.on_standby()
         };
         for holds in ["rollback", "revert-live", "freeze"] {
             let said = told(&format!("{holds} http://here late --reason complaints"));

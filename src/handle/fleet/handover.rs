@@ -18,6 +18,7 @@ use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::handover::{Handover, HandoverPart, PARTS_MAX};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::value::Value;
+use crate::fleet::key::Key;
 use crate::fleet::protocol::call::{Act, Reply};
 use crate::fleet::store::{Listed, StoreOutcome, Tag};
 use crate::handle::core::Core;
@@ -175,19 +176,26 @@ impl Agent {
         claimed.chain(self.courier.doubted.values()).any(|since| now.since(*since) < patience)
     }
 
-    fn listed_handovers(&mut self) -> Option<Vec<(Hex, Listed)>> {
-        let (under, mut after, mut listed) = (self.layout.handovers(), None, Vec::new());
+    /// What lies under a key, as far as so many pages go.
+    pub(super) fn listed(&mut self, under: &Key) -> Option<Vec<Listed>> {
+        let (mut after, mut listed) = (None, Vec::new());
         for _ in 0..LISTED_PAGES {
             let list = Act::List { under: under.clone(), after: after.take() };
             let Reply::Page(page) = self.perform(&list) else { return None };
             after = page.entries.last().map(|entry| entry.key.clone());
-            let of = |entry: Listed| Some((self.layout.read_handover(&entry.key)?, entry));
-            listed.extend(page.entries.into_iter().filter_map(of));
+            listed.extend(page.entries);
             if !page.more {
                 break;
             }
         }
         Some(listed)
+    }
+
+    fn listed_handovers(&mut self) -> Option<Vec<(Hex, Listed)>> {
+        let under = self.layout.handovers();
+        let listed = self.listed(&under)?;
+        let of = |entry: Listed| Some((self.layout.read_handover(&entry.key)?, entry));
+        Some(listed.into_iter().filter_map(of).collect())
     }
 
     /// Puts its own number in; whether it is there.

@@ -50,11 +50,7 @@ pub(super) struct FleetJudge<'a> {
     pub(super) live: &'a dyn Fn() -> Option<(Identity, Windows)>,
     /// The attempts that were taken off here already, and are not yet in all.
     pub(super) taken_off: &'a [Lowering],
-    /// The attempts of which it was told that many processes have ended at once.
-    pub(super) told_ends: &'a RefCell<Vec<u32>>,
-    /// The attempts of which it was told that most requests have keys.
-    pub(super) told_keyed: &'a RefCell<Vec<u32>>,
-    /// What this process is to tell of it, and to keep.
+    /// What this process is to tell of it and to keep, and has told.
     pub(super) found: &'a RefCell<JudgedHere>,
 }
 
@@ -67,6 +63,10 @@ pub(super) struct JudgedHere {
     pub(super) decisions: Vec<Arc<Decision>>,
     /// Those of a raise, by the ledger that it rests on: where it is not put, nobody has decided.
     pub(super) raising: Option<(Hex, Vec<Arc<Decision>>)>,
+    /// The watched lives of which it was told that many processes have ended at once.
+    told_ends: Vec<u32>,
+    /// The attempts of which it was told that most requests have keys.
+    told_keyed: Vec<u32>,
 }
 
 /// What was asked of a process lately, as its row says.
@@ -87,17 +87,17 @@ fn mostly_keyed(Asked { all, keyed }: Asked) -> String {
 impl FleetJudge<'_> {
     /// Says once of each attempt that most requests have keys.
     fn tell_keyed(&self, head: &Head, reason: Option<&String>) {
-        let told = &mut *self.told_keyed.borrow_mut();
-        told.retain(|number| head.candidate(*number).is_some());
+        let found = &mut *self.found.borrow_mut();
+        found.told_keyed.retain(|number| head.candidate(*number).is_some());
         let Some(reason) = reason else { return };
         for candidate in &head.core.candidates {
             let on_trial = matches!(candidate.phase, Phase::Shadow | Phase::Canary);
             if let Ok(version) = candidate.version.version.parse()
                 && on_trial
-                && !told.contains(&candidate.attempt)
+                && !found.told_keyed.contains(&candidate.attempt)
             {
-                told.push(candidate.attempt);
-                self.found.borrow_mut().told.push(EventKind::Held { version, reason: reason.clone() });
+                found.told_keyed.push(candidate.attempt);
+                found.told.push(EventKind::Held { version, reason: reason.clone() });
             }
         }
     }
@@ -223,6 +223,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
             judged.lower.iter().map(|(attempt, cause)| (*attempt, told_cause(cause))).collect();
         // What was lowered becomes part of what is agreed on: until then all that begins would need what was taken off.
         let mut raised = judged.raised || !head.lowered.is_empty();
+        let found = &mut *self.found.borrow_mut();
         for (attempt, trial) in seen.ledger.ends.trials.iter().filter(|(_, trial)| trial.until.is_none()) {
             if let Some(cause) = harm(trial, bench.decider.harm_threshold(*attempt)) {
                 lower.push((*attempt, told_cause(&cause)));
@@ -233,15 +234,15 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                 );
                 raised |= bench.decider.hold(*attempt, reason, now);
                 let watched = bench.decider.watched().filter(|(number, _)| number == attempt);
-                let told_ends = &mut *self.told_ends.borrow_mut();
-                if let Some((number, version)) = watched.filter(|(number, _)| !told_ends.contains(number)) {
-                    told_ends.push(number);
-                    let event = EventKind::EndedAtOnce { version, ended, of };
-                    self.found.borrow_mut().told.push(event);
+                if let Some((number, version)) =
+                    watched.filter(|(number, _)| !found.told_ends.contains(number))
+                {
+                    found.told_ends.push(number);
+                    found.told.push(EventKind::EndedAtOnce { version, ended, of });
                 }
             }
         }
-        self.told_ends.borrow_mut().retain(|number| head.candidate(*number).is_some());
+        found.told_ends.retain(|number| head.candidate(*number).is_some());
         let raise = (raised && lower.is_empty()).then(|| {
             let saved = bench.decider.saved(now);
             let events = bench.decider.events();
@@ -255,7 +256,6 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
                 why: why.chars().take(1_000).collect(),
             }
         });
-        let found = &mut *self.found.borrow_mut();
         let is_known = |number: u32| self.taken_off.iter().any(|lowering| lowering.attempt == number);
         let decisions = bench.decider.take_decisions();
         let decisions = decisions.into_iter().filter(|decision| !is_known(decision.rollout));

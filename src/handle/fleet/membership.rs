@@ -122,10 +122,6 @@ pub(crate) struct Agent {
     pub(super) bench: RefCell<Option<Bench>>,
     /// What the one that judges has to tell, and to keep, in this process.
     pub(super) found: RefCell<JudgedHere>,
-    /// The watched lives of which it has told that many processes have ended at once.
-    pub(super) told_ends: RefCell<Vec<u32>>,
-    /// The attempts of which it was told that most requests have keys.
-    pub(super) told_keyed: RefCell<Vec<u32>>,
     /// What was asked here lately.
     pub(super) lately: Lately,
     /// The ledger whose evidence is shown.
@@ -241,8 +237,8 @@ impl Agent {
     pub(super) fn look_for_lost(&mut self) {
         if self.kept.is_none() && self.member.following.has_settled(self.clock.now()) {
             let under = self.layout.all_kept();
-            if let Reply::Page(page) = self.perform(&Act::List { under, after: None }) {
-                let kept = page.entries.iter().filter_map(|entry| self.layout.read_kept(&entry.key));
+            if let Some(listed) = self.listed(&under) {
+                let kept = listed.iter().filter_map(|entry| self.layout.read_kept(&entry.key));
                 self.kept = Some(kept.collect());
             }
         }
@@ -289,9 +285,9 @@ impl Agent {
         self.told_here.drain(..beyond);
     }
 
-    /// Whether a version that is agreed on is loaded here.
-    pub(super) fn has(&self, wanted: SavedVersion) -> bool {
-        self.versions.get(&wanted.version).is_some_and(|known| known.identity == wanted.identity)
+    /// A version that is agreed on, where it is loaded here.
+    pub(super) fn loaded(&self, wanted: SavedVersion) -> Option<&Arc<dyn AnyVersion>> {
+        self.versions.get(&wanted.version).filter(|known| known.identity == wanted.identity)
     }
 
     pub(super) fn head(&self) -> Option<&Applied> {
@@ -413,7 +409,7 @@ fn apart(own: &Map<String, Json>, head: &Head) -> String {
         Some(format!("{term} is {} there, and {} here", said(theirs), said(own)))
     });
     let terms: Vec<String> = terms.collect();
-    if terms.is_empty() { terms.concat() } else { format!(" ({})", terms.join("; ")) }
+    if terms.is_empty() { String::new() } else { format!(" ({})", terms.join("; ")) }
 }
 
 impl Joined {
@@ -453,8 +449,6 @@ impl Joined {
             told_here: Vec::new(),
             bench: RefCell::default(),
             found: RefCell::default(),
-            told_ends: RefCell::default(),
-            told_keyed: RefCell::default(),
             lately: Lately::default(),
             shown: Hex(0),
             requests: 0,
@@ -630,7 +624,7 @@ impl Agent {
             store_requests: self.requests,
             store_failures: self.failures,
             store_error: self.wrong(),
-            store_error_at: self.error.as_ref().map(|said| said.at),
+            store_error_at: self.error.as_ref().filter(|_| !following.contested).map(|said| said.at),
             poll: Duration::from_millis(timing.poll),
         }
     }

@@ -61,7 +61,8 @@ pub struct FleetStatus {
     /// What is wrong with the store, as far as it is known: what it said when it could last not be asked, and of what. It is gone once the same has
     /// been asked for and was answered, or a minute later while the head is read.
     pub store_error: Option<String>,
-    /// When the store said so, by the clock of this process.
+    /// When the store said so, by the clock of this process; nothing where it has said nothing: what was agreed on is gone, or is of another
+    /// history.
     #[serde(default)]
     pub store_error_at: Option<Timestamp>,
     /// How often the head is read, at the present timing.

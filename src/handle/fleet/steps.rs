@@ -497,8 +497,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 ask: &ask,
                 live: &live,
                 taken_off: &off_here,
-                told_ends: &agent.told_ends,
-                told_keyed: &agent.told_keyed,
                 found: &agent.found,
             };
             agent.member.reply(lane, &judge, &reply, clock.now());
@@ -568,7 +566,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Whether a version is loaded here and need not be woken.
     fn is_awake(&self, agent: &Agent, wanted: SavedVersion) -> bool {
-        agent.has(wanted) && agent.versions.get(&wanted.version).is_some_and(|version| !self.sleeps(version))
+        agent.loaded(wanted).is_some_and(|version| !self.sleeps(version))
     }
 
     /// Opens what is agreed on and not loaded here.
@@ -606,8 +604,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
         }
         for version in wanted {
-            let known =
-                agent.versions.get(&version.version).filter(|known| known.identity == version.identity);
+            let known = agent.loaded(version);
             let asleep = known.filter(|known| live == Some(version) && self.sleeps(known)).cloned();
             let is_had = known.is_some() && asleep.is_none();
             if is_had {
@@ -694,12 +691,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let meant = self.meant(agent, applied, demands)?;
         let following = &agent.member.following;
         let has_settled = agent.kept.is_some() && !following.contested && following.has_settled(now);
-        let is_known = |version: SavedVersion| agent.has(version);
-        let unready = |attempt: &SavedAttempt| !has_settled || !is_known(attempt.version);
-        let live = agent.versions.get(&meant.here.live.version);
+        let unready = |attempt: &SavedAttempt| !has_settled || agent.loaded(attempt.version).is_none();
+        let live = agent.loaded(meant.here.live);
         let live_sleeps = live.is_some_and(|live| self.sleeps(live));
         // One that has gone cold is woken before anybody waits for its answer.
-        let live_is_known = is_known(meant.here.live) && !live_sleeps;
+        let live_is_known = live.is_some() && !live_sleeps;
         let unexposed: Vec<u32> = meant
             .here
             .attempts

@@ -155,12 +155,12 @@ impl fmt::Display for FleetFinding {
             Self::NobodyJudges { since: Some(since) } => {
                 write!(f, "no process judges since {since}: look whether any reaches the store")
             }
+            Self::NobodyJudges { since: None } => f.write_str("no process has ever judged"),
             Self::Silent { since, silent } => write!(
                 f,
                 "nothing was written since {since}, which is {} s by this machine's clock: look whether any process runs and reaches the store",
                 silent.as_secs()
             ),
-            Self::NobodyJudges { since: None } => f.write_str("no process has ever judged"),
             Self::RowBehind { member, number, had } => {
                 write!(f, "the row of process {member} has number {number} and had {had}: it was put back")
             }

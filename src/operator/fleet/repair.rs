@@ -14,7 +14,7 @@ use crate::fleet::format::value::{Value, Written};
 use crate::fleet::protocol::call::{Act, Reply};
 use crate::fleet::protocol::following::Applied;
 use crate::fleet::{StoreOutcome, Tag};
-use crate::handle::fleet::agreement::active_of;
+use crate::handle::fleet::agreement::{active_of, why_of};
 use crate::handle::fleet::register::{has_landed, next_head};
 use crate::rollout::phase::Phase;
 use crate::version::id::VersionId;
@@ -241,7 +241,7 @@ pub(super) fn held(written: &Written) -> String {
         named(head.place, written.print),
         head.asked_at,
         head.by,
-        head.why,
+        why_of(head),
         head.core.live.version
     )
 }

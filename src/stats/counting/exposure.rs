@@ -316,7 +316,7 @@ impl Exposure {
         self
     }
 
-    /// Counts a request and gives it its place in the sequence. About 15 ns; allocates nothing.
+    /// Counts a request and gives it its place in the sequence. Allocates nothing.
     #[inline(always)]
     pub(crate) fn record(&self, lane: usize, request: &Request<'_>) -> Counted {
         let lane = within(lane, self.stripes.len());

@@ -232,7 +232,6 @@ pub struct Coverage {
     pub labelled: u64,
 }
 
-#[cfg(feature = "state")]
 impl Coverage {
     fn merge(&mut self, other: Self) {
         self.predictions = self.predictions.saturating_add(other.predictions);
@@ -262,16 +261,15 @@ impl Ledger {
 
     /// Goes on from what was written down.
     pub(crate) fn restored(saved: SavedLedger, maturity: Maturity, shift: Shift) -> Self {
-        let SavedLedger { blocks, fresh, era, cohorts, late } = saved;
-        let before = cohorts;
-        let mut cohorts = OrderedMap::new();
-        for (_, before) in before {
+        let SavedLedger { blocks, fresh, era, cohorts: before, late } = saved;
+        let mut cohorts: OrderedMap<u64, Cohort> = OrderedMap::new();
+        for (_, earlier) in before {
             // Slots may be wider or narrower than they were.
-            let slot = maturity.slot(shift.of(before.from));
+            let slot = maturity.slot(shift.of(earlier.from));
             let from = maturity.slot_began(slot);
-            let cohort: &mut Cohort = cohorts.entry(slot).or_insert(Cohort { from, ..Cohort::default() });
-            cohort.candidate.merge(before.candidate);
-            cohort.live.merge(before.live);
+            let cohort = cohorts.entry(slot).or_insert(Cohort { from, ..Cohort::default() });
+            cohort.candidate.merge(earlier.candidate);
+            cohort.live.merge(earlier.live);
         }
         let outages = blocks.total().usual();
         Self {
@@ -424,8 +422,7 @@ impl Ledger {
             let began = from(slot);
             let cohort = self.cohorts.entry(slot).or_insert(Cohort { from: began, ..Cohort::default() });
             let coverage = if live { &mut cohort.live } else { &mut cohort.candidate };
-            coverage.predictions = coverage.predictions.saturating_add(predictions);
-            coverage.labelled = coverage.labelled.saturating_add(known);
+            coverage.merge(Coverage { predictions, labelled: known });
         }
         while self.cohorts.len() > COHORTS_MAX {
             self.cohorts.pop_first();

@@ -125,7 +125,6 @@ pub(crate) struct Waiting {
     /// Slots before this one have become evidence.
     taken_before: u64,
     /// And so have those of predictions made before this moment, in an earlier life of the handle, whose slots may have been others.
-    #[cfg(feature = "state")]
     taken_until: Timestamp,
     /// How often labels were taken that count as they come: what tells a label that is still here from one that is not.
     takes: u64,
@@ -162,15 +161,8 @@ pub(crate) struct Taken {
 
 impl Waiting {
     pub(crate) fn new(maturity: Maturity) -> Self {
-        Self {
-            maturity,
-            slots: OrderedMap::new(),
-            taken_before: 0,
-            #[cfg(feature = "state")]
-            taken_until: Timestamp::default(),
-            takes: 0,
-            late: 0,
-        }
+        let taken_until = Timestamp::default();
+        Self { maturity, slots: OrderedMap::new(), taken_before: 0, taken_until, takes: 0, late: 0 }
     }
 
     /// Whether there is nothing to go on from.
@@ -214,11 +206,7 @@ impl Waiting {
     /// Counts a label of a prediction made at a moment; `None`, and not counted, where it comes too late.
     pub(crate) fn count(&mut self, at: Timestamp, count: impl FnOnce(&mut Labels)) -> Option<Place> {
         let slot = self.maturity.slot(at);
-        #[cfg(feature = "state")]
-        let is_taken = at < self.taken_until;
-        #[cfg(not(feature = "state"))]
-        let is_taken = false;
-        if is_taken || slot < self.taken_before {
+        if at < self.taken_until || slot < self.taken_before {
             self.late += 1;
             return None;
         }

@@ -203,9 +203,7 @@ impl PairedScores {
         // Differences of scores are smaller than those of decisions, so stakes are larger; see `parts`.
         Self { bets: difference_bets(claim, margin, &log_spaced(0.05, 0.95, 10), &differences) }
     }
-}
 
-impl PairedScores {
     /// How much is bet on each strategy.
     pub(crate) fn weights(&self) -> &Weights {
         self.bets.weights()

@@ -120,9 +120,7 @@ impl Mean {
             (0..=Scores::STEPS).map(|place| claim.sign() * (Scores::at(place) - limit)).collect();
         Self { bets: Bets::on_gains(Weights::even(stakes.len()), &stakes, &gains) }
     }
-}
 
-impl Mean {
     /// How much is bet on each strategy.
     pub(crate) fn weights(&self) -> &Weights {
         self.bets.weights()

@@ -116,16 +116,22 @@ fn a_change_for_another_candidate_does_not_bring_one_back_that_has_tripped() {
     assert!(failing.phase().is_over() && !other.phase().is_over());
 }
 
-/// A canary of 50 % beside a live that fails on what is large.
-fn beside_a_live_that_breaks() -> (Service, Rollout<f64, f64>, Script, Clock) {
+/// A candidate beside a live that fails on what is large.
+fn staged_beside_a_live_that_breaks() -> (Service, Rollout<f64, f64>, Script, Clock) {
     let clock = clock();
     let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
     let candidate = says("two", 0.9);
     let script = candidate.control();
     let service = builder(&clock).live("v1", live).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
-    rollout.canary(0.5).unwrap();
     (service, rollout, script, clock)
+}
+
+/// The same, as a canary of 50 %.
+fn beside_a_live_that_breaks() -> (Service, Rollout<f64, f64>, Script, Clock) {
+    let world = staged_beside_a_live_that_breaks();
+    world.1.canary(0.5).unwrap();
+    world
 }
 
 /// Bug: a candidate that failed together with live was condemned: what breaks both for a minute had it quarantined. Cause: the
@@ -171,12 +177,7 @@ fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
 #[test]
 fn a_plan_raises_nothing_while_the_circuit_is_open() {
     for guarded in [true, false] {
-        let clock = clock();
-        let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
-        let candidate = says("two", 0.9);
-        let script = candidate.control();
-        let service = builder(&clock).live("v1", live).build().unwrap();
-        let rollout = service.stage("v2", candidate).unwrap();
+        let (service, rollout, script, clock) = staged_beside_a_live_that_breaks();
         let rollout = if guarded { rollout.guard(guard::error_rate().at_most(0.9)) } else { rollout };
         let first = Step::canary(0.5).unwrap().min_duration(seconds(3));
         rollout.run(plan([first, Step::canary(0.6).unwrap()])).unwrap();

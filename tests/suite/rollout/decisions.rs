@@ -668,7 +668,7 @@ fn a_recording_listens_to_no_labels_that_came_for_one_arm_alone() {
         for _ in 0..100 {
             let input = chance.next();
             let answer = service.predict(&input).unwrap();
-            // Of the candidate's, what was wrong is told alone.
+            // Of the candidate's a fifth is told, and half of those as wrong.
             let told = answer.version() == "v1" || chance.next() < 0.2;
             if told {
                 let lies = answer.version() == "v2" && chance.next() < 0.5;

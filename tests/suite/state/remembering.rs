@@ -26,10 +26,10 @@ use crate::common::*;
 /// The scripts of models that a source has opened, each with its name.
 type Scripts = Arc<Mutex<Vec<(String, Script<f64, f64>)>>>;
 
-type Opened = Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>>;
+pub(super) type Opened = Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>>;
 
 /// The versions that there are, by name.
-fn versions(name: &str) -> Opened {
+pub(super) fn versions(name: &str) -> Opened {
     match name {
         "v1" => Ok(Box::new(says("one", 0.1))),
         "v2" => Ok(Box::new(says("two", 0.9))),
@@ -38,7 +38,7 @@ fn versions(name: &str) -> Opened {
     }
 }
 
-fn remembering(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
+pub(super) fn remembering(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
     builder(clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).state(folder).source(versions)
 }
 
@@ -47,7 +47,7 @@ fn crash(service: Service) {
     drop(service);
 }
 
-fn end(service: Service) {
+pub(super) fn end(service: Service) {
     service.close(seconds(1)).unwrap();
 }
 

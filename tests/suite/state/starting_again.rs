@@ -1,40 +1,18 @@
 //! What a start makes of what another process has left: guards, evidence and time. Invariant 19.
 
-use std::error::Error;
-use std::path::Path;
 use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Guard, Verdict};
-use switchback::model::Model;
-use switchback::options::{Labels, Shadowing};
+use switchback::options::Labels;
 use switchback::plan::Bake;
 use switchback::state::history;
 use switchback::status::release;
-use switchback::{
-    Builder, Clock, Kpi, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, Task, Truth, guard,
-};
+use switchback::{Kpi, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, Task, Truth, guard};
 
-use super::remembering::OfTheHosts;
+use super::remembering::{OfTheHosts, end, remembering, versions};
 use crate::common::*;
-
-fn versions(name: &str) -> Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>> {
-    match name {
-        "v1" => Ok(Box::new(says("one", 0.1))),
-        "v2" => Ok(Box::new(says("two", 0.9))),
-        "v3" => Ok(Box::new(says("three", 0.8))),
-        other => Err(format!("there is no {other}").into()),
-    }
-}
-
-fn remembering(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
-    builder(clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).state(folder).source(versions)
-}
-
-fn end(service: Service) {
-    service.close(seconds(1)).unwrap();
-}
 
 /// The reasons why rollouts were paused, so far.
 fn pauses(service: &Service) -> Vec<String> {
