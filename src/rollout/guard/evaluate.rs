@@ -8,7 +8,7 @@ use super::answering::{Answering, labels_differ};
 use super::design::{Design, Margin, Uses};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
-use super::two_limits::{TwoLimits, TwoLimitsOfScores, turned};
+use super::two_limits::{TwoLimits, TwoLimitsOfScores, of_losses, turned};
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
@@ -503,13 +503,8 @@ fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
             let pairs = PairedScores::nearest(claim, margin);
             let arms = MeanDifference::nearest(claim, margin).centred_near(design.centre).ready();
             let turn = design.turns_scores();
-            let losses = move |counts: &[Stratum<'_, Scores>]| {
-                if !turn {
-                    return arms.e_value(counts);
-                }
-                let turned: Vec<_> = counts.iter().map(|(scores, of)| (scores.map(turned), *of)).collect();
-                arms.e_value(&turned.iter().map(|(losses, of)| (losses, *of)).collect::<Vec<_>>())
-            };
+            let losses =
+                move |counts: &[Stratum<'_, Scores>]| of_losses(counts, turn, |losses| arms.e_value(losses));
             combined(design.uses, move |counts| pairs.e_value(counts), losses)
         }
         Margin::AtMost(limit) => {

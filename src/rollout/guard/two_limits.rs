@@ -8,6 +8,7 @@
 
 use super::history::{Series, Stretch};
 use crate::stats::sequential::bets::{Wealth, Weights};
+use crate::stats::sequential::in_arms::Stratum;
 use crate::stats::sequential::mean_difference::ReadyMeanDifference;
 use crate::stats::sequential::rate_ratio::ReadyRateRatio;
 use crate::stats::sequential::test::Claim;
@@ -35,12 +36,8 @@ impl TwoLimits {
         let arms = arms.then(|| RateRatio::nearest(Claim::Harm, times).ready());
         let limit = absolute.min(0.999);
         let absolute = Rate::nearest(Claim::Harm, limit);
-        let relative = match (&pairs, &arms) {
-            (Some(pairs), Some(arms)) => Some(Weights::halves(pairs.weights(), arms.weights())),
-            (Some(pairs), None) => Some(pairs.weights().clone()),
-            (None, Some(arms)) => Some(arms.weights().clone()),
-            (None, None) => None,
-        };
+        let of_pairs = pairs.as_ref().map(PairedRatio::weights);
+        let relative = against_live(of_pairs, arms.as_ref().map(ReadyRateRatio::weights));
         let weights = relative.map(|relative| Weights::pairs(&relative, absolute.weights()));
         Self { pairs, arms, absolute, limit, weights }
     }
@@ -99,6 +96,14 @@ impl TwoLimits {
     }
 }
 
+/// How much is bet on each strategy against live: half in pairs and half in arms, where there are both.
+fn against_live(pairs: Option<&Weights>, arms: Option<&Weights>) -> Option<Weights> {
+    match (pairs, arms) {
+        (Some(pairs), Some(arms)) => Some(Weights::halves(pairs, arms)),
+        (pairs, arms) => pairs.or(arms).cloned(),
+    }
+}
+
 /// Adds what a block did: of each pair of strategies, one against each limit, the smaller factor.
 fn earn_smaller(wealth: &mut Wealth, relative: &[i128], absolute: &Wealth) {
     let smaller = relative.iter().flat_map(|one| absolute.0.iter().map(move |other| *one.min(other)));
@@ -138,12 +143,9 @@ impl TwoLimitsOfScores {
         let pairs = pairs.then(|| PairedScores::nearest(Claim::Harm, 0.0));
         let arms = arms.then(|| MeanDifference::nearest(Claim::Harm, 0.0).centred_near(centre).ready());
         let absolute = Mean::nearest(Claim::Harm, limit);
-        let relative = match (&pairs, &arms) {
-            (Some(pairs), Some(arms)) => Weights::halves(pairs.weights(), arms.weights()),
-            (Some(pairs), None) => pairs.weights().clone(),
-            (None, Some(arms)) => arms.weights().clone(),
-            (None, None) => Weights::even(0),
-        };
+        let of_pairs = pairs.as_ref().map(PairedScores::weights);
+        let relative = against_live(of_pairs, arms.as_ref().map(ReadyMeanDifference::weights));
+        let relative = relative.unwrap_or_else(|| Weights::even(0));
         let weights = Weights::pairs(&relative, absolute.weights());
         Self { pairs, arms, absolute, turns, weights }
     }
@@ -159,19 +161,28 @@ impl TwoLimitsOfScores {
 
     fn earn(&self, wealth: &mut Wealth, block: &Series<Scores, Scores>) {
         let pairs = self.pairs.as_ref().map(|pairs| pairs.wealth(&block.pairs).0).unwrap_or_default();
-        let arms = self.arms.as_ref().map(|arms| {
-            let kinds = block.in_arms();
-            if !self.turns {
-                return arms.wealth(&kinds).0;
-            }
-            let losses = kinds.map(|(scores, chances)| (scores.map(turned), chances));
-            arms.wealth(&losses.each_ref().map(|(losses, chances)| (losses, *chances))).0
-        });
+        let of_arms = |arms: &ReadyMeanDifference| {
+            of_losses(&block.in_arms(), self.turns, |losses| arms.wealth(losses).0)
+        };
+        let arms = self.arms.as_ref().map(of_arms);
         let relative: Vec<i128> = pairs.into_iter().chain(arms.unwrap_or_default()).collect();
         let own = block.candidate();
         let own = if self.turns { turned(&own) } else { own };
         earn_smaller(wealth, &relative, &self.absolute.wealth(&own));
     }
+}
+
+/// What a test of losses makes of scores, of which more is better where `turns` says so.
+pub(super) fn of_losses<T>(
+    scores: &[Stratum<'_, Scores>],
+    turns: bool,
+    test: impl FnOnce(&[Stratum<'_, Scores>]) -> T,
+) -> T {
+    if !turns {
+        return test(scores);
+    }
+    let losses: Vec<_> = scores.iter().map(|(scores, chances)| (scores.map(turned), *chances)).collect();
+    test(&losses.iter().map(|(losses, chances)| (losses, *chances)).collect::<Vec<_>>())
 }
 
 /// A score of which more is better, as a loss.
