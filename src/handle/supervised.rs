@@ -187,8 +187,19 @@ impl Beats {
         matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
     }
 
+    /// The threads that work, and those that were given up in a call which has not returned. One whose call has returned since is
+    /// on its way out.
     pub(crate) fn status(&self) -> Vec<ThreadStatus> {
-        self.all.lock().iter().map(|beat| beat.status()).collect()
+        let all = self.all.lock();
+        let (gone, there): (Vec<_>, Vec<_>) = all.iter().partition(|beat| beat.post.has_returned_late());
+        let mut threads: Vec<_> = there.into_iter().map(|beat| beat.status()).collect();
+        // As it will be once they have been forgotten.
+        for beat in gone {
+            if let Some(heir) = threads.iter_mut().find(|thread| thread.name == beat.name) {
+                heir.died += beat.died.load(Ordering::Relaxed);
+            }
+        }
+        threads
     }
 }
 
@@ -205,4 +216,35 @@ pub(crate) fn begin_as_ours() {
 /// Whether this thread is one of a handle's, which would wait for itself.
 pub(crate) fn is_ours() -> bool {
     IS_OURS.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a thread that had been given up stood for a moment among those that work, once its call had returned: two workers
+    /// where there is one. Cause: it was listed until it had ended, and said to be given up only as long as it was at something.
+    /// Fix: it is gone from the list as soon as its call has returned, and how often it died stays with its heir.
+    #[test]
+    fn a_thread_that_was_given_up_is_not_listed_once_its_call_has_returned() {
+        let beats = Beats::default();
+        let (given_up, heir) = (beats.of("worker"), beats.of("worker"));
+        let moment = |seconds: u64| TimePoint {
+            at: Timestamp::from_unix_seconds(seconds),
+            read: Reading::from_nanos(seconds * 1_000_000_000),
+        };
+        let version = VersionId::new("v2").unwrap();
+        let (began, limit) = (moment(10), Duration::from_secs(5));
+        given_up.died();
+        given_up.post.begin(At { version, blocks: None, activity: Activity::Copy, load: None, began, limit });
+        assert_eq!(beats.abandon_overdue(moment(16)).len(), 1);
+        let listed = || -> Vec<(u64, bool)> {
+            beats.status().iter().map(|thread| (thread.died, thread.abandoned.is_some())).collect()
+        };
+        assert_eq!(listed(), [(1, true), (0, false)]);
+        given_up.post.end();
+        assert_eq!(listed(), [(1, false)]);
+        beats.forget(&given_up);
+        assert_eq!((listed(), heir.died()), (vec![(1, false)], 2));
+    }
 }

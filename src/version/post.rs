@@ -64,6 +64,12 @@ impl Post {
         self.0.lock().abandoned.is_some()
     }
 
+    /// Whether the call that was waited for no longer has returned.
+    pub(crate) fn has_returned_late(&self) -> bool {
+        let state = &*self.0.lock();
+        state.abandoned.is_some() && state.at.is_none()
+    }
+
     /// Returns what the thread that was abandoned is at, and since when it has been.
     pub(crate) fn abandoned(&self) -> Option<(At, Timestamp)> {
         let state = &*self.0.lock();
@@ -128,6 +134,7 @@ mod tests {
         assert!(overdue(16).is_some());
         assert!(post.abandon(moment(17)).is_none(), "once");
         assert_eq!(post.abandoned().map(|(_, since)| since), Some(Timestamp::from_unix_seconds(16)));
-        assert!(!post.end() && post.is_abandoned());
+        assert!(!post.has_returned_late());
+        assert!(!post.end() && post.is_abandoned() && post.has_returned_late());
     }
 }

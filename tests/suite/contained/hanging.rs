@@ -503,7 +503,7 @@ fn a_shadow_worker_that_hangs_is_given_up_and_another_takes_its_place() {
     let ran = service.status().shadow.ran;
     let of_it = rollout.status().unwrap().candidate.requests;
     hanging.let_go();
-    wait_until("its thread has ended", || abandoned(&service).is_empty());
+    wait_until("its call has returned", || abandoned(&service).is_empty());
     assert_eq!(hanging.inside(), 0);
     assert_eq!(service.status().shadow.ran, ran + 1, "it was asked, and what it came to counts nowhere");
     assert_eq!(rollout.status().unwrap().candidate.requests, of_it);
