@@ -223,7 +223,7 @@ fn kill_and_start_again(kills: u64, seed: u64) {
         }
         // With a word, so that the next kill is the first again.
         said = Said::default();
-        service.close(Duration::from_secs(1)).unwrap();
+        service.close(Duration::from_secs(60)).unwrap();
     }
     assert!(in_flight > 0, "some were killed in the middle of something");
 }

@@ -131,7 +131,7 @@ fn readiness_is_that_of_the_process_and_not_of_its_models() {
     let drained = late.events().into_iter().filter(|event| matches!(event.kind, EventKind::Draining { .. }));
     assert_eq!(drained.map(|event| event.actor.clone()).collect::<Vec<_>>(), [Some("systemd".into())]);
     assert_eq!(late.predict(&0.5).unwrap().version(), "v1", "who comes is answered");
-    late.close(Duration::from_secs(1)).unwrap();
+    late.close(Duration::from_secs(60)).unwrap();
     assert_eq!(operator.readiness().because.len(), 2);
 }
 

@@ -484,7 +484,7 @@ fn a_rollout_that_went_on_after_a_start_says_since_when_it_was_seen() {
         service.stage("v2", below("two", 0.5)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
     rollout.run(switchback::Plan::ramp([0.1]).unwrap()).unwrap();
     traffic(&service, &clock, &mut Chance(6), 5, 10);
-    service.close(seconds(1)).unwrap();
+    service.close(seconds(60)).unwrap();
     drop((rollout, service));
     clock.advance(seconds(60));
     let service = start();
@@ -527,7 +527,7 @@ fn a_rollout_that_was_over_before_the_process_began_is_told_from_the_journal() {
     assert_eq!((worse.phase(), better.phase()), (Phase::Aborted, Phase::Promoted));
     let seen = ["v2", "v3"].map(|version| service.report(version).unwrap());
     assert!(seen.iter().all(|report| !report.from_journal));
-    service.close(seconds(1)).unwrap();
+    service.close(seconds(60)).unwrap();
     drop((worse, better, service));
 
     let service = start();

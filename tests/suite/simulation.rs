@@ -711,7 +711,7 @@ impl World {
     /// Nothing is left when the handle goes.
     fn finish(mut self) -> Seen {
         self.act = Act::Operator;
-        self.service.close(seconds(1)).unwrap();
+        self.service.close(seconds(60)).unwrap();
         self.act = Act::Tick;
         self.pins.clear();
         self.service.tick();

@@ -1284,13 +1284,16 @@ fn no_answer_is_lost_to_a_candidate_that_hangs_on_some_calls() {
             .collect();
         let answered: usize = asking.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert_eq!(answered, THREADS * CALLS, "all of them while it hangs");
-        assert!(hanging.inside() >= 4, "{} hang", hanging.inside());
+        // How many depends on the machine: on a busy one calls that do end miss the deadline too, and the circuit breaker opens.
+        assert!(hanging.inside() > 0);
+        wait_until("those that end have ended", || {
+            rollout.status().unwrap().in_flight.calls == hanging.inside()
+        });
         let status = service.status();
         let counted: u64 = status.versions.iter().map(|version| version.total.requests).sum();
         assert_eq!(counted, (THREADS * CALLS) as u64, "each counts once");
         let missed = errors(&total(&status, "v2"), ErrorKind::Deadline);
         assert!(missed >= hanging.inside() as u64, "{missed} missed, {} hang", hanging.inside());
-        assert_eq!(rollout.status().unwrap().in_flight.calls, hanging.inside());
     });
 }
 

@@ -203,5 +203,5 @@ fn threads_of_the_handles_tick_unless_the_host_says_otherwise() {
     let service: Service = ModelHandle::builder("late").live("v1", says("v1", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("v2", 0.2)).unwrap();
     rollout.canary(0.1).unwrap();
-    service.close(seconds(5)).unwrap();
+    service.close(seconds(60)).unwrap();
 }

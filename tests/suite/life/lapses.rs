@@ -131,7 +131,7 @@ fn started_again(seed: u64) -> Fate {
     let mut rollout = rollout;
     for life in 0..8 {
         if life > 0 {
-            world.handle.close(Duration::from_secs(1)).unwrap();
+            world.handle.close(Duration::from_secs(60)).unwrap();
             drop(rollout);
             world.handle = start();
             rollout = world.handle.rollout("v2").unwrap();

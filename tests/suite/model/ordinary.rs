@@ -555,7 +555,7 @@ fn requests_of_a_wrong_shape_after_a_start_condemn_nobody_who_has_answered() {
     handle.predict(&row).unwrap();
     handle.stage("v2", model("two@1")).unwrap().promote().unwrap();
     handle.predict(&row).unwrap();
-    handle.close(std::time::Duration::from_secs(1)).unwrap();
+    handle.close(std::time::Duration::from_secs(60)).unwrap();
     // It is known for as many starts as it takes.
     for _ in 0..2 {
         let handle = start();
@@ -565,6 +565,6 @@ fn requests_of_a_wrong_shape_after_a_start_condemn_nobody_who_has_answered() {
         (0..3).for_each(|_| handle.tick());
         let status = handle.status();
         assert_eq!((status.live.as_str(), status.quarantined.len()), ("v2", 0), "{:?}", told(&handle));
-        handle.close(std::time::Duration::from_secs(1)).unwrap();
+        handle.close(std::time::Duration::from_secs(60)).unwrap();
     }
 }

@@ -158,7 +158,7 @@ fn what_is_published_while_another_process_has_the_state_is_tried_once_this_one_
     assert!(look(&mut follow).iter().chain(&look(&mut follow)).any(|(told, _)| told == "added, failed"));
     let _ = had.rollback("complaints");
     assert!(look(&mut follow).is_empty(), "it has the state still");
-    had.close(seconds(1)).unwrap();
+    had.close(seconds(60)).unwrap();
 
     stands_by.tick();
     assert!(!stands_by.status().standby);
@@ -570,7 +570,7 @@ fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
     publish("2", stage.clock.now());
     let first = begin();
     assert_eq!(follow(&first), (vec![], vec![]), "it lay there at the first start");
-    first.close(seconds(1)).unwrap();
+    first.close(seconds(60)).unwrap();
 
     for version in ["3", "4"] {
         publish(version, stage.clock.now());
@@ -588,7 +588,7 @@ fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
     assert_eq!(follow(&second).0, Vec::<String>::new(), "nothing is published from now on");
     let told: Vec<String> = second.events().iter().map(|event| event.to_string()).collect();
     assert_eq!(told.iter().filter(|told| told.contains("while no process ran")).count(), 1, "{told:?}");
-    second.close(seconds(1)).unwrap();
+    second.close(seconds(60)).unwrap();
     let third = begin();
     assert_eq!(follow(&third), (vec![], vec![]), "it was tried by the process before");
     // And so where there was nothing to see the first time.

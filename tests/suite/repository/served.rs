@@ -260,7 +260,7 @@ fn a_start_finds_its_versions_in_the_repository() {
     let handle = start();
     let (version, model) = served(&folder).open("2").unwrap();
     handle.stage(version.as_str(), model).unwrap().promote().unwrap();
-    handle.close(Duration::from_secs(1)).unwrap();
+    handle.close(Duration::from_secs(60)).unwrap();
     drop(handle);
 
     let handle = start();

@@ -602,13 +602,13 @@ fn a_closed_handle_tries_nothing_and_live_goes_on() {
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     rollout.canary(0.5).unwrap();
     ask(&service, 100);
-    service.close(seconds(5)).unwrap();
+    service.close(seconds(60)).unwrap();
     assert_eq!(rollout.phase(), Phase::Aborted);
     let status = service.status();
     assert_eq!((status.closed, status.shadow.waiting, status.waiting_to_drop.len()), (true, 0, 0));
     assert!(matches!(service.stage("v3", says("three", 0.5)), Err(StageError::Closed)));
     assert!(ask(&service, 50).iter().all(|answer| answer.version() == "v1"));
-    service.close(seconds(5)).unwrap();
+    service.close(seconds(60)).unwrap();
     assert_eq!(names(&service.events()).iter().filter(|name| *name == "closed").count(), 1);
 }
 

@@ -48,7 +48,7 @@ fn crash(service: Service) {
 }
 
 pub(super) fn end(service: Service) {
-    service.close(seconds(1)).unwrap();
+    service.close(seconds(60)).unwrap();
 }
 
 #[test]
@@ -1062,12 +1062,12 @@ fn a_handle_that_looked_on_and_was_closed_takes_nothing_over() {
     let first = remembering(&clock, &folder.0).build().unwrap();
     let second = remembering(&clock, &folder.0).build().unwrap();
     assert!(matches!(second.checkpoint(), Err(StateError::NotWriting)));
-    second.close(seconds(1)).unwrap();
+    second.close(seconds(60)).unwrap();
     end(first);
     tick(&second, &clock);
     let third = remembering(&clock, &folder.0).build().unwrap();
     assert_eq!(third.status().durable, Some(true));
-    third.close(seconds(1)).unwrap();
+    third.close(seconds(60)).unwrap();
     assert!(matches!(third.checkpoint(), Err(StateError::NotWriting)));
 }
 
