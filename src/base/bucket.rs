@@ -62,6 +62,15 @@ pub(crate) fn open(
             let begun = <$builder>::new().with_client_options(options).with_retry(retry).with_url(url);
             let mut builder = begun;
             for (name, value) in settings {
+                // It has a process started, and none is in a host's.
+                if name.eq_ignore_ascii_case("AZURE_USE_AZURE_CLI") {
+                    if strict {
+                        return Err(refused(
+                            format!("{name} would start a process: give credentials").into(),
+                        ));
+                    }
+                    continue;
+                }
                 let key = name.starts_with($begins).then(|| name.to_ascii_lowercase().parse());
                 builder = match key {
                     Some(Ok(key)) => builder.with_config(key, value),

@@ -101,6 +101,14 @@ pub(crate) fn bounded_text(text: impl Into<String>) -> String {
     bounded(text.into()).into_owned()
 }
 
+/// Whether a character shows as itself: none that ends a line, writes over other text, or turns its direction round.
+pub(crate) fn is_plain(character: char) -> bool {
+    !matches!(
+        character,
+        '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    ) && !character.is_control()
+}
+
 /// Bytes as hexadecimal digits, in lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

@@ -286,7 +286,7 @@ impl Directory {
         }
     }
 
-    /// Removes what nobody needs any more. What cannot be removed is left to whoever writes next.
+    /// Removes what nobody needs any more, and nothing that this has not made. What cannot be removed is left to whoever writes next.
     fn sweep(&self, folder: &Path, newest: u64) {
         let gone = self.numbers(folder).unwrap_or_default().into_iter();
         let gone = gone.filter(|number| number.saturating_add(KEPT) <= newest);
@@ -299,8 +299,12 @@ impl Directory {
                 let written = path.symlink_metadata().ok().as_ref().map(at);
                 now.zip(written).is_some_and(|(now, written)| now.since(written) > ABANDONED)
             };
-            let names = self.files.names(&aside).unwrap_or_default();
-            let paths = names.into_iter().map(|name| aside.join(name));
+            // Whoever can write here could have put a link to another folder in its place.
+            if !aside.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+                return;
+            }
+            let names = self.files.names(&aside).unwrap_or_default().into_iter();
+            let paths = names.filter(|name| is_aside(name)).map(|name| aside.join(name));
             paths.filter(abandoned).for_each(|path| drop(self.files.remove_file(&path)));
         }
     }
@@ -397,6 +401,12 @@ impl Store for Directory {
     fn limits(&self) -> StoreLimits {
         StoreLimits::default()
     }
+}
+
+/// Whether a name is one that what is written aside has.
+fn is_aside(name: &std::ffi::OsStr) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    name.to_str().is_some_and(|name| name.len() == 32 && name.bytes().all(is_digit))
 }
 
 fn name(number: u64) -> String {
@@ -519,6 +529,43 @@ mod tests {
         assert_eq!(value(&store), (b"0".to_vec(), tag));
         // Made again it is the same store.
         assert_eq!(value(&Directory::create(&folder.0).unwrap()).0, b"0");
+    }
+
+    /// Bug: whoever could write to a store had its members delete files of theirs elsewhere. Cause: what is left aside was removed by its
+    /// age alone, through a link too. Fix: only where the folder is none, and only what has such a name.
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_removed_that_the_store_has_not_made() {
+        let folder = Folder::new("elsewhere");
+        let store = Directory::create(&folder.0).unwrap();
+        let theirs = folder.0.join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        let old = |path: &Path| {
+            let file = fs::File::create(path).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        };
+        let by_name = theirs.join("0123456789abcdef0123456789abcdef");
+        old(&theirs.join("key"));
+        old(&by_name);
+        let put_until_swept = || {
+            let mut tag = match store.get(&head(), None).unwrap() {
+                Read::Value { tag, .. } => tag,
+                _ => store.put(&head(), b"0", Over::Nothing).unwrap(),
+            };
+            for _ in 0..=KEPT {
+                tag = store.put(&head(), b"1", Over::This(&tag)).unwrap();
+            }
+        };
+        let aside = folder.0.join(ASIDE);
+        let _ = fs::remove_dir_all(&aside);
+        std::os::unix::fs::symlink(&theirs, &aside).unwrap();
+        put_until_swept();
+        assert!(theirs.join("key").exists() && by_name.exists(), "behind a link");
+        fs::remove_file(&aside).unwrap();
+        fs::rename(&theirs, &aside).unwrap();
+        put_until_swept();
+        assert!(aside.join("key").exists(), "of another name");
+        assert_eq!(fs::read_dir(&aside).unwrap().count(), 1, "what was left is removed");
     }
 
     /// Every step of a put fails in turn, once and from then on: what was said of it is true.

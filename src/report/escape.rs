@@ -1,5 +1,7 @@
 //! Text of the host's, made harmless: names, reasons and notes are anybody's.
 
+use crate::base::text::is_plain;
+
 /// Text as it may stand in HTML, between tags and in a quoted attribute.
 pub(crate) fn html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + text.len() / 8);
@@ -47,8 +49,7 @@ pub(crate) fn markdown(text: &str) -> String {
 fn visible(character: char) -> char {
     match character {
         '\n' | '\r' | '\t' | '\u{85}' | '\u{2028}' | '\u{2029}' => ' ',
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        control if control.is_control() => '\u{fffd}',
+        odd if !is_plain(odd) => '\u{fffd}',
         other => other,
     }
 }

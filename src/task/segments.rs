@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::base::guarded::guarded;
+use crate::base::text::is_plain;
 
 /// The segments that are told apart by default: what fits on a page.
 pub(crate) const SEGMENTS_DEFAULT: usize = 64;
@@ -91,6 +92,10 @@ impl Table {
 
     #[cold]
     fn remember(&self, hash: u32, name: &str) -> Segment {
+        // Labels stand in events and in logs, where such a character could begin a line that looks like one of ours.
+        if !name.chars().all(is_plain) {
+            return OTHERS;
+        }
         let name: Arc<str> = name.into();
         self.known.rcu(|known| {
             let mut more = Vec::clone(known);
@@ -142,6 +147,11 @@ mod tests {
         assert_eq!((ord.place, jfk.place, table.segment("ORD")), (1, 2, ord));
         for other in ["LAX", "", OTHER, &"x".repeat(NAME_MAX + 1)] {
             assert_eq!(table.segment(other), OTHERS);
+        }
+        // Bug: a request could write a line of its own into a log, by a label with an end of line in it. Cause: a label was kept
+        // as it came. Fix: one with a character that does not show as itself is one of the others.
+        for hostile in ["x\n2026-11-30 ERROR taken back", "\u{1b}[2J", "\u{202e}KO"] {
+            assert_eq!(Table::new(9).segment(hostile), OTHERS, "{hostile:?}");
         }
         assert_eq!((&*table.name(jfk.hash), &*table.name_at(1), &*table.name(7)), ("JFK", "ORD", OTHER));
         assert_eq!(Table::new(9).segment("JFK").hash, jfk.hash, "in every process");

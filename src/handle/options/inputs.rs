@@ -76,10 +76,11 @@ impl<I: ?Sized + 'static> Inputs<I> {
 
     /// Labels each prediction, so that what becomes of it is seen by segment: an airport, a country. Called for every
     /// request on its thread, under no lock; it costs a hash of the label. Labels are shown in `status()`, so they must
-    /// be no user's.
+    /// be no user's: where a label comes from a request, answer with one of a list of your own and leave out what is not on it. Whoever
+    /// may invent labels uses up the room for others, and has theirs shown.
     ///
     /// The first 64 labels are told apart unless [`Limits::segments`](super::Limits::segments) says another number; the rest,
-    /// empty ones, and those of more than 128 bytes are `other`. A guard looks at them
+    /// empty ones, those of more than 128 bytes, and those with a character that does not show as itself are `other`. A guard looks at them
     /// [`by_segment`](crate::guard::ErrorRate::by_segment).
     pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
         let label = Contained::new(label);

@@ -257,7 +257,15 @@ impl Repository {
     fn aside(&self, folder: &Path, version: &VersionId) -> Result<Aside, RepositoryError> {
         let lock = |name: String| {
             let path = folder.join(name);
-            self.files.create_folder(&path).map_err(RepositoryError::disk("making", &path))?;
+            match self.files.create_one_folder(&path) {
+                // Its name can be foretold: whoever can write here could have put a link to a folder elsewhere in its place.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir()) {
+                        return Ok(None);
+                    }
+                }
+                made => made.map_err(RepositoryError::disk("making", &path))?,
+            }
             let at = path.join(LOCK);
             let lock = make_lock(&at).map_err(RepositoryError::disk("locking", &at))?;
             // A sweep may have removed it after it was opened, and then whoever comes next makes another.

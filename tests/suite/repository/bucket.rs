@@ -312,6 +312,13 @@ fn an_address_that_is_none_of_a_bucket_is_refused() {
         let SourceError::Unreadable { cause, .. } = refused else { panic!() };
         assert_eq!(cause.to_string(), format!("{setting} is no setting of such a bucket"));
     }
+    // Bug: `az` was started in a host where the environment asked for it. Cause: every variable of its kind was handed on. Fix: not
+    // that one, and whoever gives it by hand is told.
+    let refused = BucketSource::with_settings("az://models", [("AZURE_USE_AZURE_CLI", "true")]).unwrap_err();
+    assert!(
+        refused.to_string().contains("AZURE_USE_AZURE_CLI would start a process: give credentials"),
+        "{refused}"
+    );
     for url in ["gs://models/team", "az://models/team", "abfss://models@account.dfs.core.windows.net/team"] {
         let account =
             [("AZURE_STORAGE_ACCOUNT_NAME", "account")].into_iter().filter(|_| !url.starts_with("gs"));

@@ -461,6 +461,23 @@ fn an_interrupted_pull_goes_on_where_it_was() {
     assert_eq!((asides(&folder), here.sweep().unwrap().asides, asides(&folder)), (1, 1, 0));
 }
 
+/// Bug: a pull was led out of the repository: it deleted and wrote below whatever folder a link led to. Cause: the name of the folder
+/// that it works in can be foretold, and a link to a folder was taken for one. Fix: it works in one of another name then.
+#[cfg(unix)]
+#[test]
+fn a_link_where_a_pull_would_work_leads_it_nowhere() {
+    let (folder, _elsewhere, here) = places();
+    let home = folder.0.join("home");
+    fs::create_dir_all(home.join("whole")).unwrap();
+    fs::write(home.join("whole/theirs"), "x").unwrap();
+    let before = listing(&home);
+    fs::create_dir_all(folder.0.join("here/late")).unwrap();
+    std::os::unix::fs::symlink(&home, folder.0.join("here/late/.aside-pull-1")).unwrap();
+    let pulled = here.pull(Pull::new(&source(&folder), "late", "1")).unwrap();
+    here.verify(&pulled.entry).unwrap();
+    assert_eq!(listing(&home), before);
+}
+
 /// What is left aside is held against the manifest like everything: it may have been torn by a machine that went down.
 #[test]
 fn what_an_interrupted_pull_has_left_is_not_believed() {
