@@ -216,8 +216,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Exposure is raised once it is on disk that it will be, and lowered before it is: see [`state`](crate::state) for what
     /// is written, when, and what a start does with it.
     ///
-    /// One process at a time has the folder. A second one, as in a rolling deploy, answers with what was live when it
-    /// started, tries nothing, and takes over at the first tick after the other one has [closed](ModelHandle::close) its
+    /// One process at a time has the folder. A second one, as in a rolling deploy, answers with what is live there, also where
+    /// that is changed meanwhile (it looks at each tick), tries nothing, and takes over at the first tick after the other one has [closed](ModelHandle::close) its
     /// handle or ended: rollouts go on there. What was taken back or frozen here until then stays so.
     #[cfg(feature = "state")]
     pub fn state(mut self, folder: impl Into<StateFolder>) -> Self {
@@ -304,8 +304,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// The key that seals printed ids, and decides which keys are on a canary. Without it a new one is drawn at each build for
-    /// the ids; give one to tell an id of another process of this service from a forged one. The members of a
+    /// The key that seals printed ids, and decides which keys are on a canary. Without it the one that lies in the folder of
+    /// [`state`](Self::state) is used for the ids, and where no state is kept a new one is drawn at each build. One that is given to a service
+    /// with state for the first time makes outcomes of earlier predictions unknown. Give one to tell an id of another process of this service from a forged one. The members of a
     /// fleet have one of the fleet's secret, where none is given here.
     ///
     /// Who is on a canary follows from the key of a request and from what all replicas have alike: the name of the handle and the

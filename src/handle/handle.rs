@@ -463,7 +463,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// A member of a fleet (`Builder::fleet`) tells the others what it has counted, brings them what waits for them, and leaves in the store what
     /// outcomes need that come later for its predictions: some puts, on the caller's thread, for as long as the store takes for them. What the
-    /// store refuses is tried again, and more than one letter goes to each of the others, within half of `deadline`. Here `feedback` says
+    /// store refuses is tried again within half of `deadline`; outcomes that wait go out within a quarter of it, and once to sixteen of the
+    /// others in any case. Here `feedback` says
     /// [`Elsewhere`](crate::feedback::FeedbackOutcome::Elsewhere) of all outcomes from then on.
     ///
     /// # Errors

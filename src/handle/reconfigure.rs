@@ -63,7 +63,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// # Errors
     ///
     /// [`ConfigError::NeedsRestart`] names each section that is another and holds from a start on alone; nothing of the file is
-    /// followed then. [`ConfigError::NotConfigured`] where the handle was built without a file; and as
+    /// followed then. [`ConfigError::Guard`] where one of its guards could judge nothing by what this handle has,
+    /// [`ConfigError::NotConfigured`] where the handle was built without a file; and as
     /// [`Builder::configure`](crate::Builder::configure).
     #[cfg(feature = "config")]
     pub fn reconfigure(&self, config: &Config) -> Result<Reconfigured, ConfigError> {

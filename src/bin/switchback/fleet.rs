@@ -15,6 +15,7 @@ use switchback::status::{FleetMember, Quarantined};
 
 use crate::Failure;
 use crate::out::{Out, ask, bytes};
+use crate::progress::Progress;
 use crate::state::{JUDGED, ROLLOUTS, judged, retained_row, rollout_row};
 
 /// The variable with the fleet's secret.
@@ -189,17 +190,23 @@ type FleetFailure = switchback::operator::FleetError;
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         match self {
-            Self::Status(of) => status(out, &of.operator(None)?.overview()?),
+            Self::Status(of) => {
+                let operator = of.operator(None)?;
+                status(out, &asking(|| operator.overview())?)
+            }
             Self::Log { of, last } => log(out, &of.operator(None)?, last),
             Self::Rollback(Reasoned { of, reason, by }) => {
-                rolled_back(out, of.operator(Some(&by))?.rollback(reason)?)
+                let operator = of.operator(Some(&by))?;
+                rolled_back(out, asking(|| operator.rollback(reason))?)
             }
             Self::Freeze(Reasoned { of, reason, by }) => {
-                let done = of.operator(Some(&by))?.freeze(reason)?;
+                let operator = of.operator(Some(&by))?;
+                let done = asking(|| operator.freeze(reason))?;
                 changed(out, "frozen", done, "it is frozen: no plan raises anything", "it was frozen before")
             }
             Self::Unfreeze { of, by } => {
-                let done = of.operator(Some(&by))?.unfreeze()?;
+                let operator = of.operator(Some(&by))?;
+                let done = asking(|| operator.unfreeze())?;
                 changed(out, "unfrozen", done, "plans go on", "it was not frozen")
             }
             Self::Verify(of) => verify(out, &of.operator(None)?),
@@ -249,6 +256,11 @@ fn rolled_back(out: &mut Out, outcome: RollbackOutcome) -> Result<(), Failure> {
         out.line(&told)?;
     }
     if is_nothing { Err(Failure::Said) } else { Ok(()) }
+}
+
+/// Asks the store, which takes as long as it takes.
+fn asking<T>(work: impl FnOnce() -> T) -> T {
+    Progress::of("asking the store", work)
 }
 
 fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
@@ -334,7 +346,7 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
 }
 
 fn log(out: &mut Out, operator: &FleetOperator, last: usize) -> Result<(), Failure> {
-    let decisions = operator.decisions(last)?;
+    let decisions = asking(|| operator.decisions(last))?;
     if out.json {
         return Ok(out.value(&decisions)?);
     }
@@ -351,7 +363,7 @@ fn hole(finding: &FleetFinding) -> Option<u64> {
 }
 
 fn verify(out: &mut Out, operator: &FleetOperator) -> Result<(), Failure> {
-    let audit = operator.audit()?;
+    let audit = asking(|| operator.audit())?;
     if out.json {
         out.value(&audit)?;
     } else {
@@ -387,7 +399,7 @@ fn sweep(
 ) -> Result<(), Failure> {
     let size = |gone: &[FleetLeftover]| bytes(gone.iter().map(|one| one.bytes).sum());
     if dry_run {
-        let left = operator.leftovers(older_than)?;
+        let left = asking(|| operator.leftovers(older_than))?;
         if out.json {
             return Ok(out.value(&left)?);
         }
@@ -396,7 +408,7 @@ fn sweep(
         }
         return Ok(out.line(&format!("{} would be removed: {}", left.len(), size(&left)))?);
     }
-    let swept = operator.sweep(older_than)?;
+    let swept = asking(|| operator.sweep(older_than))?;
     if out.json {
         out.value(&swept)?;
     } else {
@@ -414,7 +426,7 @@ fn repair(
     reason: String,
     from: Option<&str>,
 ) -> Result<(), Failure> {
-    let repaired = operator.repair(reason, from)?;
+    let repaired = asking(|| operator.repair(reason, from))?;
     if out.json {
         return Ok(out.value(&repaired)?);
     }

@@ -15,6 +15,7 @@ use ureq::http::StatusCode;
 use crate::Failure;
 use crate::follow::{number, told, wait};
 use crate::out::Out;
+use crate::progress::Progress;
 use crate::state::{JUDGED, judged};
 
 /// How long a service may take to answer what only looks, and to be connected to.
@@ -123,9 +124,9 @@ pub(crate) enum Command {
     },
     /// Says that the process is about to end: it asks for no new callers, and answers those who come. It is not taken back.
     Drain(Whole),
-    /// Lets nothing move by itself.
+    /// Lets no plan raise anything. What does harm is still taken back.
     Freeze(Whole),
-    /// Lets rollouts move again.
+    /// Lets plans go on.
     Unfreeze {
         url: String,
         model: String,
@@ -301,7 +302,8 @@ fn change(url: &str, path: &[&str], by: &By, if_epoch: Option<u64>, body: &Value
         request = request.header("If-Match", format!("\"{epoch}\""));
     }
     let lost = |error| Failure::Unknown(url.clone(), Box::new(error));
-    let (status, said) = match request.send(body.to_string()) {
+    let sent = Progress::of(format!("waiting for {url}"), || request.send(body.to_string()));
+    let (status, said) = match sent {
         Err(error) if is_unsent(&error) => {
             return Err(Failure::Unreachable(url.clone(), Box::new(error)));
         }
@@ -407,7 +409,8 @@ fn asked(url: &str, model: Option<&str>) -> Result<Value, Failure> {
     let names: Vec<&str> = model.into_iter().collect();
     let url = address(url, &names)?;
     let url = if names.is_empty() { format!("{url}/") } else { url };
-    let value = answered(&url, agent(PATIENCE).get(&url).header("Accept", "application/json").call())?;
+    let sent = agent(PATIENCE).get(&url).header("Accept", "application/json");
+    let value = answered(&url, Progress::of(format!("waiting for {url}"), || sent.call()))?;
     if each(&value).any(|status| status.get("live").is_none()) {
         return Err(Failure::Refused(format!("{url} shows no models: no switchback is there")));
     }

@@ -250,9 +250,9 @@ section! {
         versions: usize,
         /// How long a version is kept; without it there is no limit.
         keep_for: Span,
-        /// How long a version stays ready to answer at once; "10m" by default.
+        /// How long a version with a prepared form stays ready to answer at once; "10m" by default. One without stays ready.
         hot_for: Span,
-        /// How long it stays warm then, counted from when it was retained; for ever by default.
+        /// How long a version with a prepared form stays warm then, counted from when it was retained; for ever by default.
         warm_for: Span,
         /// The most that retained versions may take of the process's own memory together; without it there is no limit.
         memory: Size,

@@ -23,7 +23,8 @@ use crate::stats::{Better, Metric};
 ///
 /// Before a promotion the margin itself must be shown to hold. Before a smaller step it is enough that the *expected*
 /// harm would be within it: what is given a twentieth of the traffic may be up to twenty times as much worse. So early
-/// steps are quick, and none is taken blindly.
+/// steps are quick, and where no candidate could be that much worse, as at 2 points and a hundredth of the traffic, a step asks
+/// for nothing.
 ///
 /// # In words
 ///
