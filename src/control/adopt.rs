@@ -347,6 +347,7 @@ impl Control {
             loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
             missing: saved.hosts,
+            refused: Vec::new(),
             looks: saved.looks,
             plan: saved.plan,
             bake: saved.bake,

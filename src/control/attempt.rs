@@ -15,6 +15,7 @@ use super::event::Cause;
 use super::probe::Probe;
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Reading, Timestamp};
+use crate::base::invalid::ArgumentError;
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
 use crate::model::identity::Identity;
@@ -27,8 +28,9 @@ use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
+use crate::rollout::guard::needs::Needs;
 use crate::rollout::guard::numbers::written;
-use crate::rollout::guard::rule::{Figure, Rule};
+use crate::rollout::guard::rule::{Figure, Rule, RuleError};
 use crate::rollout::guard::stated::Stated;
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
@@ -56,8 +58,11 @@ pub(crate) struct Attempt {
     pub(crate) loaded: Option<Arc<dyn AnyVersion>>,
     /// Asked as long as the attempt runs; none after that.
     pub(crate) guards: Vec<Guarded>,
-    /// The guards that an earlier life of the handle had and this one has not, by name, until they are added again.
+    /// The guards that an earlier life of the handle had and this one has not, and those that were refused, by name, until they are added
+    /// again.
     pub(crate) missing: Vec<String>,
+    /// What was said of it in this life of the handle and was refused: nobody exposes it more until that is said as it may be.
+    pub(crate) refused: Vec<Refused>,
     /// Windows of drift that its guards have looked at, in this life of the handle or an earlier one: each look has spent some error.
     #[cfg(any(feature = "drift", feature = "state"))]
     pub(crate) looks: u32,
@@ -137,6 +142,29 @@ pub(crate) struct Held {
     pub(crate) sample: Share,
 }
 
+/// What was said of an attempt and was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    /// Its name: of a guard as it is told, or what was wrong with it where none came of it.
+    pub(crate) what: String,
+    pub(crate) why: Refusal,
+}
+
+/// Why something that was said of an attempt does not hold.
+#[derive(Debug, Clone)]
+pub(crate) enum Refusal {
+    /// There is no such guard.
+    Rule(RuleError),
+    /// The guard could never judge here.
+    Guard(String),
+    /// A promise that is no number.
+    Promise(ArgumentError),
+    /// It is to be watched beside the version before, and nothing is copied.
+    NoShadowing,
+    /// The fleet has not agreed.
+    NotAgreed(String),
+}
+
 /// A guard, with the test that stands behind it.
 #[derive(Clone)]
 pub(crate) struct Guarded {
@@ -156,6 +184,8 @@ pub(crate) enum Said {
         name: String,
         /// It looks at windows of drift, and spends error on each.
         looks: bool,
+        /// It judges by what turned out to be true.
+        truthful: bool,
     },
 }
 
@@ -176,9 +206,22 @@ impl Said {
         }
     }
 
+    /// Whether it judges by what turned out to be true.
+    pub(crate) fn is_truthful(&self) -> bool {
+        match self {
+            Self::Stated(stated) => is_truthful(&stated.needs()),
+            Self::Hosts { truthful, .. } => *truthful,
+        }
+    }
+
     fn is_the_same_as(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Stated(own), Self::Stated(other)) if own == other)
     }
+}
+
+/// Whether what needs this judges by what turned out to be true.
+pub(crate) fn is_truthful(needs: &Needs) -> bool {
+    needs.labels || needs.metric.is_some() || needs.kpi.is_some()
 }
 
 /// The test behind a guard of this crate's.
@@ -338,12 +381,28 @@ impl Attempt {
             }
             _ => None,
         };
-        let name = said.name();
-        if let Some(place) = self.missing.iter().position(|missing| *missing == name) {
-            self.missing.remove(place);
-        }
+        self.is_well_said(&said.name());
         self.guards.push(Guarded { guard, said, test });
         Ok(true)
+    }
+
+    /// Keeps that something was refused. A guard is missing from then on, for a start and for a fleet as well.
+    pub(crate) fn refuse(&mut self, refused: Refused) {
+        let Refused { what, why } = &refused;
+        if matches!(why, Refusal::Rule(_) | Refusal::Guard(_)) && !self.missing.contains(what) {
+            self.missing.push(what.clone());
+        }
+        if self.refused.iter().all(|before| before.what != *what) {
+            self.refused.push(refused);
+        }
+    }
+
+    /// What was refused or missing by this name is there.
+    pub(crate) fn is_well_said(&mut self, what: &str) {
+        if let Some(place) = self.missing.iter().position(|missing| missing == what) {
+            self.missing.remove(place);
+        }
+        self.refused.retain(|refused| refused.what != what);
     }
 
     /// Whether there are latencies that are not known well enough yet.

@@ -408,6 +408,7 @@ impl Control {
             loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
             missing: Vec::new(),
+            refused: Vec::new(),
             #[cfg(any(feature = "drift", feature = "state"))]
             looks: 0,
             plan: None,

@@ -12,7 +12,7 @@ use crate::base::guarded::Contained;
 use crate::base::invalid::ArgumentError;
 use crate::base::share::{Share, ShareError, share_of};
 use crate::base::text::{bounded_text, list};
-use crate::control::attempt::{Attempt, Said};
+use crate::control::attempt::{Attempt, Refusal, Refused, Said, is_truthful};
 use crate::control::control::Control;
 use crate::control::desk::Desk;
 use crate::control::event::{Cause, EventKind};
@@ -44,10 +44,6 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     pub(crate) handle: ModelHandle<I, O>,
     pub(crate) number: u32,
     pub(super) version: VersionId,
-    /// Why a guard can never judge here.
-    illegal: Option<RolloutError>,
-    /// A guard that judges by the truth.
-    truthful: Option<String>,
     /// The routing table at which exposure may be raised, where it is not any.
     epoch: Option<u64>,
 }
@@ -209,7 +205,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
-        Self { handle, number, version, illegal: None, truthful: None, epoch: None }
+        Self { handle, number, version, epoch: None }
     }
 
     /// Raises exposure at this routing table alone.
@@ -223,11 +219,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// A value that is no number is kept nowhere, and whatever would expose the candidate returns it as an error, as it does with a
     /// [guard](Self::guard) that is refused.
-    pub fn promised(mut self, metric: Metric, value: f64) -> Self {
+    pub fn promised(self, metric: Metric, value: f64) -> Self {
+        let what = format!("the promised {}", metric.name());
         if !value.is_finite() {
-            let refused = ArgumentError::new(format!("the promised {}", metric.name()), value, "a number");
-            self.illegal.get_or_insert(refused.into());
-            return self;
+            let refused = ArgumentError::new(what.clone(), value, "a number");
+            return self.refuse(what, Refusal::Promise(refused));
         }
         let promised = self.configure(|control, _| {
             if let Some(attempt) = control.attempt_mut(self.number) {
@@ -235,7 +231,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 attempt.promised.push((metric, value));
             }
         });
-        self.or_illegal(promised)
+        self.unless_refused(what, promised)
     }
 
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
@@ -246,45 +242,38 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// series for those of one name, with the worst of their verdicts.
     ///
     /// What makes a guard of this crate's may be refused, and is given here as it comes: `.guard(guard::latency(0.99)
-    /// .at_most_times_live(1.5))`. The first guard of a chain that is refused is kept, and whatever would expose the
-    /// candidate returns it instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
-    /// [`promote`](Self::promote).
-    pub fn guard(mut self, guard: impl IntoGuard) -> Self {
+    /// .at_most_times_live(1.5))`. The first guard that is refused is kept with the attempt, whoever drives it, and whatever would expose the
+    /// candidate more returns it instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
+    /// [`promote`](Self::promote), [`resume`](Self::resume). That ends once a guard of that name is added that can judge, and else with the
+    /// attempt: stage the version again. After a start, and to the other processes of a fleet, it is a guard that is
+    /// [missing](RolloutError::GuardsMissing).
+    pub fn guard(self, guard: impl IntoGuard) -> Self {
         let guard = match guard.into_guard() {
             Ok(guard) => guard,
-            Err(error) => {
-                self.illegal.get_or_insert(RolloutError::Rule(error));
-                return self;
-            }
+            Err(error) => return self.refuse(bounded_text(error.to_string()), Refusal::Rule(error)),
         };
         let inner = &self.handle.inner;
         let asked = inner
             .serving
             .shadow_judge()
             .guarded(|| (bounded_text(guard.name()), guard.needs(), stated(&guard)));
-        let illegal = match asked {
-            Ok((name, needs, stated)) => {
-                if needs.labels || needs.metric.is_some() || needs.kpi.is_some() {
-                    self.truthful.get_or_insert_with(|| name.clone());
-                }
-                let is_rule = matches!(stated, Some(Stated::Rule(_)));
-                let looks = needs.drift;
-                let said = stated.map_or_else(|| Said::Hosts { name: name.clone(), looks }, Said::Stated);
-                let refused = |reason| RolloutError::Guard { name, reason };
-                let reason = self
-                    .cannot_be_agreed(is_rule, looks)
-                    .or_else(|| inner.cannot_give([self.handle.live(), self.version], &needs))
-                    .or_else(|| self.add(Arc::new(Contained::new(guard)), said).err());
-                reason.map(refused)
-            }
-            Err(error) => {
-                Some(RolloutError::Guard { name: "a guard of the host's".into(), reason: error.to_string() })
-            }
+        let (name, needs, stated) = match asked {
+            Ok(asked) => asked,
+            Err(error) => return self.refuse("a guard of the host's", Refusal::Guard(error.to_string())),
         };
-        if self.illegal.is_none() {
-            self.illegal = illegal;
+        let (looks, truthful) = (needs.drift, is_truthful(&needs));
+        let is_rule = matches!(stated, Some(Stated::Rule(_)));
+        let hosts = || Said::Hosts { name: name.clone(), looks, truthful };
+        let said = stated.map_or_else(hosts, Said::Stated);
+        let name = said.name();
+        let reason = self
+            .cannot_be_agreed(is_rule, looks)
+            .or_else(|| inner.cannot_give([self.handle.live(), self.version], &needs))
+            .or_else(|| self.add(Arc::new(Contained::new(guard)), said).err());
+        match reason {
+            Some(reason) => self.refuse(name, Refusal::Guard(reason)),
+            None => self.unless_refused(name, Ok(())),
         }
-        self
     }
 
     /// Adds guards, such as those of a configuration, each as [`guard`](Self::guard) does.
@@ -337,29 +326,53 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
     }
 
-    /// Keeps what could not be agreed on as an error: it is told where the candidate is to be exposed.
-    fn or_illegal(mut self, said: Result<(), String>) -> Self {
-        if let Err(reason) = said {
-            let error = self.not_raised(reason);
-            self.illegal.get_or_insert(error);
+    /// Keeps with the attempt what does not hold: it is told where the candidate is to be exposed.
+    fn refuse(self, what: impl Into<String>, why: Refusal) -> Self {
+        let refused = Refused { what: what.into(), why };
+        let is_guard = matches!(refused.why, Refusal::Rule(_) | Refusal::Guard(_));
+        let refuse = |control: &mut Control| {
+            if let Some(attempt) = control.attempt_mut(self.number) {
+                attempt.refuse(refused.clone());
+            }
+        };
+        self.handle.lower(refuse);
+        // Whoever it is that exposes it. One that runs in a fleet goes on with what was agreed on.
+        if is_guard && self.handle.inner.is_in_fleet() && self.phase() == Phase::Staged {
+            // Where the store is not to be asked, it is refused here all the same.
+            let _ = self.handle.inner.raise(Vec::new(), |control, _| refuse(control));
         }
         self
+    }
+
+    /// Keeps what could not be agreed on as refused, and forgets that something of that name was.
+    fn unless_refused(self, what: String, said: Result<(), String>) -> Self {
+        match said {
+            Err(reason) => self.refuse(what, Refusal::NotAgreed(reason)),
+            Ok(()) => {
+                self.handle.change(|control| {
+                    if let Some(attempt) = control.attempt_mut(self.number) {
+                        attempt.is_well_said(&what);
+                    }
+                });
+                self
+            }
+        }
     }
 
     /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
     ///
     /// One that is to keep the version before as a shadow, on a handle that does not shadow, is refused where the candidate is to be exposed.
-    pub fn bake(mut self, bake: Bake) -> Self {
+    pub fn bake(self, bake: Bake) -> Self {
+        let what = String::from("how it is watched once it is live");
         if bake.shadows() && self.handle.inner.serving.shadow.is_none() {
-            self.illegal.get_or_insert(RolloutError::NoShadowing);
-            return self;
+            return self.refuse(what, Refusal::NoShadowing);
         }
         let baked = self.configure(|control, _| {
             if let Some(attempt) = control.attempt_mut(self.number) {
                 attempt.bake = bake;
             }
         });
-        self.or_illegal(baked)
+        self.unless_refused(what, baked)
     }
 
     /// Exposes the candidate as a shadow of this share of live's requests, by hand: a [`Share`], or a number between 0 and 1.
@@ -421,7 +434,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         let warning = if automatic { None } else { self.undecidable(&plan) };
         let untold = shadows && matches!(inner.serving.joins.truth(), Truth::CausedByAnswer);
-        if let (true, Some(name)) = (untold, self.truthful.clone()) {
+        if let (true, Some(name)) = (untold, self.truthful()) {
             let reason = String::from(
                 "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
             );
@@ -469,6 +482,13 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn is_guarded(&self) -> bool {
         let control = &*self.handle.inner.control.lock();
         control.attempt(self.number).is_none_or(|attempt| !attempt.guards.is_empty())
+    }
+
+    /// One of its guards that judges by what turned out to be true.
+    fn truthful(&self) -> Option<String> {
+        let control = &*self.handle.inner.control.lock();
+        let mut guards = control.attempt(self.number)?.guards.iter();
+        guards.find(|guarded| guarded.said.is_truthful()).map(|guarded| guarded.said.name())
     }
 
     /// Whether the attempt may follow a plan.
@@ -555,6 +575,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// meanwhile, under whatever name; a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)); or it is to
     /// shadow, and the handle does not since that start: it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
+        self.check()?;
         let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();
         self.raise(raised, |control, desk| {
@@ -618,14 +639,21 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
-        self.check()?;
         let inner = &self.handle.inner;
         if !inner.driven && !matches!(input, Input::Promote) {
             // Its lease would run out at once, in silence.
             return Err(RolloutError::NobodyTicks);
         }
         let raised = inner.control.lock().raised_by(self.number, &input);
+        if !raised.is_empty() {
+            self.check()?;
+        }
         self.raise(raised, |control, desk| {
+            if !control.raised_by(self.number, &input).is_empty()
+                && let Some(attempt) = control.attempt(self.number)
+            {
+                has_its_guards(attempt)?;
+            }
             if let Input::Canary(weight) = input {
                 let left = control.room_for(self.number);
                 if weight > left {
@@ -637,8 +665,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         })
     }
 
+    /// Whether all that was said of the attempt here holds.
     fn check(&self) -> Result<(), RolloutError> {
-        self.illegal.clone().map_or(Ok(()), Err)
+        let control = &*self.handle.inner.control.lock();
+        let attempt = control.attempt(self.number).filter(|attempt| attempt.state.phase != Phase::Baking);
+        attempt.and_then(|attempt| attempt.refused.first()).map_or(Ok(()), |refused| Err(told(refused)))
     }
 
     /// Whether that changed anything.
@@ -772,6 +803,17 @@ fn stated(guard: &impl Guard) -> Option<Stated> {
     })
 }
 
+/// What was refused, as it is told to whoever would expose the candidate.
+fn told(refused: &Refused) -> RolloutError {
+    match refused.why.clone() {
+        Refusal::Rule(error) => RolloutError::Rule(error),
+        Refusal::Guard(reason) => RolloutError::Guard { name: refused.what.clone(), reason },
+        Refusal::Promise(error) => RolloutError::Argument(error),
+        Refusal::NoShadowing => RolloutError::NoShadowing,
+        Refusal::NotAgreed(reason) => RolloutError::NotAgreed { reason },
+    }
+}
+
 /// Refuses what would have automation try an identity that did harm.
 fn not_quarantined(control: &Control, identity: Identity) -> Result<(), RolloutError> {
     control.quarantine.get(&identity).map_or(Ok(()), |quarantined| {
@@ -780,7 +822,7 @@ fn not_quarantined(control: &Control, identity: Identity) -> Result<(), RolloutE
     })
 }
 
-/// Refuses what would have automation try a candidate without guards that it was tried with.
+/// Refuses what would expose a candidate without guards that it was to be tried with.
 fn has_its_guards(attempt: &Attempt) -> Result<(), RolloutError> {
     if attempt.missing.is_empty() || attempt.state.phase == Phase::Baking {
         return Ok(());
@@ -860,7 +902,8 @@ pub enum RolloutError {
          `.guard(guard::error_rate().at_most(0.01))`, or say `.unguarded()` of the plan if that is meant"
     )]
     Unguarded,
-    /// Guards that it was tried with before a start are not here: they are the host's own, or what they need is gone.
+    /// Guards that it was tried with before a start are not here: they are the host's own, what they need is gone, or they were refused
+    /// then, or in another process of the fleet.
     #[error(
         "{version} was tried with guards that are not here: {guards}; add them again, or run a plan that says `.unguarded()` if it is meant \
          to go on without them"

@@ -1102,6 +1102,21 @@ fn a_live_that_is_watched_is_passed_over_by_nobody() {
     assert_eq!(told("tripped"), 0, "{}", world.told());
 }
 
+/// Bug: a guard that was refused in one process kept no other one from exposing the candidate. Cause: nobody else knew of it. Fix: it is agreed
+/// on as a guard that is missing.
+#[test]
+fn a_guard_that_was_refused_is_missing_in_all_processes() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    drop(staged(&world.members[0], "v2").guard(guard::latency(99.0).at_most_times_live(1.5)));
+    world.steps(6, 0);
+    let own = world.members[0].rollout("v2").unwrap().canary(0.5);
+    assert!(matches!(own, Err(RolloutError::Rule(_))), "{own:?}");
+    let others = world.members[1].rollout("v2").unwrap().canary(0.5);
+    assert!(matches!(others, Err(RolloutError::GuardsMissing { .. })), "{others:?}");
+    assert_eq!(world.weights("v2"), [0.0, 0.0]);
+}
+
 #[test]
 fn what_a_fleet_cannot_agree_on_is_refused_where_it_is_said() {
     let mut world = World::new(1);

@@ -7,13 +7,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 use switchback::events::{Cause, Event, EventKind};
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::operator::OperatorError;
 use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
 use switchback::plan::{Allocation, Bake, OnInconclusive, TransitionError};
+use switchback::stats::Metric;
 use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::{
     Clock, Model, Outcome, Phase, Plan, RollbackError, RollbackOutcome, RolloutError, Route, StageError,
-    Step, guard,
+    Step, Task, Truth, guard,
     model::{Identity, ModelError},
 };
 
@@ -49,6 +51,55 @@ fn drive_undecided(service: &Service, clock: &Clock, ticks: usize, per_tick: usi
         }
         tick(service, clock);
     }
+}
+
+/// Bug: a guard that was refused protected nothing once the `Rollout` it was said to was dropped: `handle.rollout(..)`, every `Operator`
+/// and the admin surface exposed the candidate beside the guards that were left. Cause: the refusal was kept in that value, which anybody
+/// may make again. Fix: the attempt keeps it, whoever drives it.
+#[test]
+fn a_refused_guard_is_kept_with_the_attempt_whoever_drives_it() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+    let staged = service.stage("v2", says("two", 0.9)).unwrap();
+    staged.canary(0.5).unwrap();
+    drop(staged.guard(guard::error_rate().at_most(0.5)).guard(guard::latency(99.0).at_most_times_live(1.5)));
+    let again = service.rollout("v2").unwrap();
+    let refused = |done: Result<(), RolloutError>| matches!(done, Err(RolloutError::Rule(_)));
+    assert!(refused(again.run(canaries([0.75]))) && refused(again.canary(0.75)) && refused(again.promote()));
+    let by_name = service.operator().canary("v2", 0.75);
+    assert!(matches!(by_name, Err(OperatorError::Rollout(RolloutError::Rule(_)))), "{by_name:?}");
+    // Less of it is no exposure.
+    again.canary(0.25).unwrap();
+    assert_eq!(again.status().unwrap().weight, share(0.25));
+    again.pause("to look");
+    assert!(refused(again.resume()));
+    let _ = again.rollback("a guard that does not exist");
+
+    // Said again as it may be, it is forgotten, whoever says it.
+    let unpromised = service.stage("v3", says("three", 0.9)).unwrap();
+    drop(unpromised.promised(Metric::Accuracy, f64::NAN).guard(guard::as_promised(0.03)));
+    let again = service.rollout("v3").unwrap();
+    assert!(matches!(again.canary(0.1), Err(RolloutError::Argument(_))));
+    let again = again.promised(Metric::Accuracy, 0.9);
+    assert!(matches!(again.canary(0.1), Err(RolloutError::Guard { .. })));
+    drop(again.guard(guard::as_promised(0.03)));
+    service.rollout("v3").unwrap().canary(0.1).unwrap();
+}
+
+/// Bug: where the truth exists for what was shown alone, a plan that begins with a shadow was run beside a guard that judges by the truth, and
+/// stood still. Cause: that a guard does was kept in the `Rollout` it was said to. Fix: the attempt's guards are asked.
+#[test]
+fn a_shadow_that_has_no_truth_is_refused_whoever_runs_the_plan() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer))
+        .shadowing(Shadowing::new())
+        .build()
+        .unwrap();
+    drop(service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5)));
+    let refused = service.rollout("v2").unwrap().run(ramp([0.5])).unwrap_err();
+    assert!(matches!(&refused, RolloutError::Guard { reason, .. } if reason.contains("never has any")), "{refused}");
 }
 
 /// Invariant 3: automation raises exposure under a plan, a step at a time, when every guard passes.

@@ -74,6 +74,29 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
     assert_eq!(rollout.phase(), Phase::Aborted, "the guard that is back has failed it");
 }
 
+/// Bug: a guard that was refused was forgotten by a start, which exposed the candidate beside those that were left. Cause: it was written
+/// down nowhere. Fix: it is written down as a guard that is missing.
+#[test]
+fn a_guard_that_was_refused_is_missing_after_a_start() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let staged = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    drop(staged.guard(guard::latency(99.0).at_most_times_live(1.5)));
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.rollout("v2").unwrap();
+    let one = || Plan::new([Step::canary(0.25).unwrap()]).unwrap();
+    for refused in [rollout.run(one()), rollout.canary(0.25), rollout.promote(), rollout.resume()] {
+        assert!(
+            matches!(&refused, Err(RolloutError::GuardsMissing { guards, .. }) if guards.contains("quantile = 99")),
+            "{refused:?}"
+        );
+    }
+    rollout.run(one().unguarded()).unwrap();
+    assert_eq!(rollout.status().unwrap().weight, share(0.25));
+}
+
 /// Bug: a rollout with the guard "drift from live at most 0.15" stood still after every start, and was told to have a guard of the host's own.
 /// Cause: only rules were written down. Fix: whatever a sentence states is, as that sentence.
 #[cfg(feature = "drift")]
