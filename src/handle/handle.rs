@@ -456,7 +456,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Takes off all candidates, runs or drops the copies that wait, brings the figures up to date, and ends the
-    /// threads of this handle. Live goes on answering. Calling it again does nothing.
+    /// threads of this handle. Live goes on answering. Called again, also while another call is at it or after one that came too late, it waits
+    /// for the same end, up to a deadline of its own.
     ///
     /// Where state (`Builder::state`) is kept, that is written down before the candidates are taken off: the next start, or the
     /// process that looks on, goes on with the rollouts as they were. What happens here afterwards is not written any more.
@@ -469,25 +470,36 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// A thread was still busy when `deadline` had passed; it ends when it is done.
+    /// When `deadline` had passed, a thread was still busy, which ends when it is done, or another call of this was.
     pub fn close(&self, deadline: Duration) -> Result<(), CloseError> {
         let inner = &self.inner;
-        let closed_before = self.change(|control| {
-            let closed_before = std::mem::replace(&mut control.closed, true);
-            if !closed_before {
+        self.change(|control| {
+            if !std::mem::replace(&mut control.closed, true) {
                 let epoch = control.epoch;
                 control.announcer.announce(inner.serving.clock.now(), epoch, EventKind::Closed);
             }
-            closed_before
         });
-        if closed_before {
-            return Ok(());
+        let started = inner.serving.clock.reading();
+        let spent = || Duration::from_nanos(inner.serving.clock.reading().nanos_since(started));
+        let Some(mut is_wound_up) = self.threads.is_wound_up(deadline) else {
+            return Err(CloseError { deadline, busy: vec![String::from("another call of `close`")] });
+        };
+        let mut end = deadline;
+        if !*is_wound_up {
+            end = self.wind_up(deadline, spent);
+            *is_wound_up = true;
         }
+        let ended = self.threads.stop(end.saturating_sub(spent()));
+        inner.tick();
+        if ended { Ok(()) } else { Err(CloseError { deadline, busy: inner.threads.busy() }) }
+    }
+
+    /// What a close does before the threads end; how long after its beginning these are waited for.
+    fn wind_up(&self, deadline: Duration, spent: impl Fn() -> Duration) -> Duration {
+        let inner = &self.inner;
         inner.cancel_load(|_| true);
         // With all that runs, so that the next start goes on with it.
         inner.record_end();
-        let started = inner.serving.clock.reading();
-        let spent = || Duration::from_nanos(inner.serving.clock.reading().nanos_since(started));
         #[cfg(feature = "fleet")]
         inner.leave_fleet(deadline / 2);
         // The threads have half of it, whatever the store has taken.
@@ -502,11 +514,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 }
             }
         });
-        let left = || end.saturating_sub(spent());
-        while !left().is_zero() && inner.serving.run_shadow(1) > 0 {}
-        let ended = self.threads.stop(left());
-        inner.tick();
-        if ended { Ok(()) } else { Err(CloseError { deadline }) }
+        while spent() < end && inner.serving.run_shadow(1) > 0 {}
+        end
     }
 }
 
@@ -545,12 +554,15 @@ fn those(retained: &[VersionId]) -> String {
     if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) }
 }
 
-/// A handle's threads did not end in time.
+/// A handle did not end in time.
 #[derive(Clone, PartialEq, Eq, Error)]
-#[error("a background thread was still busy after {deadline:?}: it ends when its work is done")]
+#[error("still busy after {deadline:?}: {}; it ends when that is done", .busy.join(", "))]
+#[non_exhaustive]
 pub struct CloseError {
     /// How long was waited.
     pub deadline: Duration,
+    /// What was busy then: threads of the handle's by name, or another call of [`close`](ModelHandle::close).
+    pub busy: Vec<String>,
 }
 
 debug_as_told!(CloseError);

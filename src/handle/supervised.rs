@@ -187,6 +187,16 @@ impl Beats {
         matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
     }
 
+    /// The names of the threads that have not ended and are waited for, each once.
+    pub(crate) fn busy(&self) -> Vec<String> {
+        let all = self.all.lock();
+        let busy = all.iter().filter(|beat| beat.ending.lock().is_some());
+        let mut names: Vec<String> = busy.map(|beat| beat.name.to_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The threads that work, and those that were given up in a call which has not returned. One whose call has returned since is
     /// on its way out.
     pub(crate) fn status(&self) -> Vec<ThreadStatus> {

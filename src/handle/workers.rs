@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::core::Core;
 use super::pool::{CANDIDATE, THREADS_MAX};
@@ -20,6 +20,8 @@ use crate::version::drill::DrillOutcome;
 /// The threads, and the way to end them: they end when the sender is gone.
 pub(crate) struct Workers {
     stop: Mutex<Option<Sender<()>>>,
+    /// Whether a close has done what it does before the threads end; held by whoever closes.
+    wound_up: Mutex<bool>,
     /// Every thread that there is.
     beats: Arc<Beats>,
     /// The process that has the threads: a child that is forked off has none of them, and would wait for ever.
@@ -51,7 +53,8 @@ const SHADOW: &str = "switchback-shadow";
 impl Workers {
     /// No threads, but for those that load versions while somebody waits for them.
     pub(crate) fn none(beats: &Arc<Beats>) -> Self {
-        Self { stop: Mutex::new(None), beats: Arc::clone(beats), process: std::process::id() }
+        let (stop, wound_up) = (Mutex::new(None), Mutex::new(false));
+        Self { stop, wound_up, beats: Arc::clone(beats), process: std::process::id() }
     }
 
     /// Starts a thread that ticks and `workers` that run shadows.
@@ -83,6 +86,11 @@ impl Workers {
             spawn(SHADOW, inner, &stopped, run_shadows)?;
         }
         Ok(threads)
+    }
+
+    /// Whether a close has done what it does before the threads end; nothing where another one is still at it after `patience`.
+    pub(crate) fn is_wound_up(&self, patience: Duration) -> Option<MutexGuard<'_, bool>> {
+        self.wound_up.try_lock_for(patience)
     }
 
     /// Asks the threads to end and waits up to `patience`; whether they have. Those that were given up are not waited for.

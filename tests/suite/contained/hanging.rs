@@ -572,6 +572,35 @@ fn closing_waits_for_no_thread_that_was_given_up() {
     assert_eq!(hanging.inside(), 1);
 }
 
+/// Bug: a second `close` said that all had ended while the first one waited, and after it had come too late. Cause: whoever was not the first
+/// returned at once. Fix: all wait for the same end, each up to its own deadline.
+#[test]
+fn every_close_waits_for_the_same_end() {
+    let service = builder(&clock())
+        .live("v1", says("one", 0.1))
+        .shadowing(Shadowing::new())
+        .threads(background())
+        .build()
+        .unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let let_go = LetGo(&hanging, &stop);
+    service.stage("v2", hanging.model("hangs@1")).unwrap().shadow(1.0).unwrap();
+    service.predict(&0.5).unwrap();
+    wait_until("it hangs", || hanging.inside() == 1);
+    let first = service.clone();
+    let first = std::thread::spawn(move || first.close(seconds(2)));
+    wait_until("it closes", || service.status().closed);
+    let second = service.close(Duration::from_millis(50)).unwrap_err();
+    assert!(!second.busy.is_empty() && second.deadline == Duration::from_millis(50), "{second}");
+    assert_eq!(first.join().unwrap().unwrap_err().busy, ["switchback-shadow"]);
+    let third = service.close(Duration::from_millis(50)).unwrap_err();
+    assert_eq!(third.to_string(), "still busy after 50ms: switchback-shadow; it ends when that is done");
+    drop(let_go);
+    service.close(Duration::from_secs(60)).unwrap();
+    service.close(Duration::ZERO).unwrap();
+}
+
 fn stages_and_hangs(at: Activity, build: impl FnOnce(Builder<f64, f64>) -> ModelHandle<f64, f64>) {
     let clock = clock();
     let service = build(builder(&clock).live("v1", says("one", 0.1)));
