@@ -559,11 +559,17 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
-    pub fn pause(&self, reason: impl Into<String>) {
+    ///
+    /// # Errors
+    ///
+    /// The rollout is over.
+    pub fn pause(&self, reason: impl Into<String>) -> Result<(), RolloutError> {
         let reason = bounded_text(reason);
         self.handle.lower(|control| {
+            control.attempt(self.number).ok_or_else(|| control.over(self.number))?;
             self.set_paused(control, true, |version| EventKind::Paused { version, reason });
-        });
+            Ok(())
+        })
     }
 
     /// The plan goes on. A candidate that was taken off because the process had crashed is exposed again as
@@ -571,7 +577,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// Its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
+    /// The rollout is over; its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
     /// meanwhile, under whatever name; a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)); or it is to
     /// shadow, and the handle does not since that start: it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
@@ -581,16 +587,15 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.raise(raised, |control, desk| {
             let allocated =
                 || control.allocating.as_ref().is_some_and(|it| it.candidates().contains(&self.number));
-            if let Some(attempt) = control.attempt(self.number) {
-                has_its_guards(attempt)?;
-                if !control.settings.shadowing && attempt.needs_shadowing() {
-                    return Err(RolloutError::NoShadowing);
-                }
-                if attempt.plan.is_some() || allocated() {
-                    not_quarantined(control, attempt.identity)?;
-                }
+            let attempt = control.attempt(self.number).ok_or_else(|| control.over(self.number))?;
+            has_its_guards(attempt)?;
+            if !control.settings.shadowing && attempt.needs_shadowing() {
+                return Err(RolloutError::NoShadowing);
             }
-            let held = control.attempt(self.number).and_then(|attempt| attempt.held);
+            if attempt.plan.is_some() || allocated() {
+                not_quarantined(control, attempt.identity)?;
+            }
+            let held = attempt.held;
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
             if resumed && held.is_some() {
                 control.expose_again(self.number, desk);

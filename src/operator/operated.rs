@@ -177,7 +177,7 @@ fn moved<I: ?Sized + 'static, O: 'static>(
         RolloutMove::Shadow(sample) => rollout.shadow(sample.map_err(RolloutError::from)?)?,
         RolloutMove::Canary(weight) => rollout.canary(weight.map_err(RolloutError::from)?)?,
         RolloutMove::Promote => rollout.promote()?,
-        RolloutMove::Pause(reason) => rollout.pause(reason),
+        RolloutMove::Pause(reason) => rollout.pause(reason)?,
         RolloutMove::Resume => rollout.resume()?,
         RolloutMove::Abort(reason) => return Ok(rollout.rollback(reason)),
     }

@@ -547,7 +547,7 @@ fn a_page_and_a_report_say_the_step_of_the_plan_and_why_it_is_paused() {
     tick(&service, &clock);
     let page = text(&get(&admin, "/late", "text/html"));
     assert!(page.contains("v2: canary, answers 25\u{a0}%, step 1 of 2"), "{page}");
-    rollout.pause("complaints from Kiel");
+    rollout.pause("complaints from Kiel").unwrap();
     let status = rollout.status().unwrap();
     assert_eq!((status.steps, status.pause_reason.as_deref()), (2, Some("complaints from Kiel")));
     let page = text(&get(&admin, "/late", "text/html"));

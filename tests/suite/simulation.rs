@@ -509,7 +509,7 @@ impl World {
             32 | 33 => self.service.unfreeze(),
             34 => {
                 if let Some((rollout, _)) = self.some_rollout() {
-                    rollout.pause("an operator");
+                    rollout.pause("an operator").unwrap();
                 }
             }
             _ => {

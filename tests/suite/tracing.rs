@@ -230,12 +230,13 @@ fn a_pause_by_nobody_who_is_named_is_a_warning() {
     let log = Log::default();
     logged_by(&log, || {
         let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
-        service.acting_as("ada").stage("v2", says("two", 0.2)).unwrap().pause("a look");
+        service.acting_as("ada").stage("v2", says("two", 0.2)).unwrap().pause("a look").unwrap();
         service.tick();
         service
             .stage("v3", says("three", 0.3))
             .unwrap()
-            .pause("the process crashed while this version was on trial");
+            .pause("the process crashed while this version was on trial")
+            .unwrap();
         service.tick();
         let logged = log.logged.lock();
         let paused = logged.iter().filter(|one| field(one, "event") == Some("paused"));

@@ -220,7 +220,7 @@ impl Run {
             }
             let ticks = !self.life.meets(Circumstance::NoTicksForAWhile) || second % 60 < 48;
             if self.life.meets(Circumstance::PauseAndResume) && second == seconds * 3 / 10 {
-                self.rollouts.iter().for_each(|rollout| rollout.pause("lunch"));
+                self.rollouts.iter().for_each(|rollout| drop(rollout.pause("lunch")));
             }
             if second == seconds / 2 {
                 if self.life.meets(Circumstance::Restart) {

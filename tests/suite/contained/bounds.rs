@@ -40,7 +40,7 @@ fn a_reason_of_any_size_is_cut_and_the_journal_goes_on() {
     let huge = || "a".repeat(HUGE);
     let rollout = service.stage("v2", says("two", 0.1)).unwrap();
     rollout.canary(0.5).unwrap();
-    rollout.pause(huge());
+    rollout.pause(huge()).unwrap();
     service.acting_as(huge()).freeze(huge());
     service.unfreeze();
     let _ = rollout.rollback(huge());

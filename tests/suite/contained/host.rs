@@ -270,7 +270,7 @@ impl Hooks {
         for version in ["v2", "v3", "v4"] {
             if let Some(rollout) = handle.rollout(version) {
                 let rollout = rollout.guard(guard::error_rate().at_most(0.5));
-                rollout.pause("a hook");
+                let _ = rollout.pause("a hook");
                 let _ = rollout.resume();
                 let _ = (rollout.canary(0.2), rollout.promote());
             }

@@ -55,8 +55,8 @@ fn events_tell_a_rollout_in_its_order() {
     let events = service.subscribe(100);
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     rollout.canary(0.5).unwrap();
-    rollout.pause("lunch");
-    rollout.pause("lunch, again");
+    rollout.pause("lunch").unwrap();
+    rollout.pause("lunch, again").unwrap();
     rollout.resume().unwrap();
     rollout.promote().unwrap();
     service.freeze("launch");

@@ -347,7 +347,7 @@ fn a_candidate_that_is_paused_is_given_no_more() {
     let (service, rollouts, clock) = unguarded(&["v2", "v3", "v4"]);
     let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
     service.allocate(by_clicks(), &all).unwrap();
-    rollouts[1].pause("looked at");
+    rollouts[1].pause("looked at").unwrap();
     let _ = rollouts[0].rollback("by hand");
     let mut chance = Chance(5);
     drive(&service, &clock, &mut chance, 5, |_, _| 0.5);
@@ -368,7 +368,7 @@ fn a_candidate_follows_a_plan_or_an_allocation_and_never_both() {
     rollouts[0].run(held.clone()).unwrap();
     let refused = service.allocate(by_clicks(), &all).unwrap_err();
     assert!(matches!(refused, RolloutError::Refused(_)), "{refused}");
-    rollouts[0].pause("the allocation has it now");
+    rollouts[0].pause("the allocation has it now").unwrap();
     service.allocate(by_clicks(), &all).unwrap();
     assert_eq!(weights(&rollouts), [0.25; 3]);
     let status = rollouts[0].status().unwrap();

@@ -33,7 +33,7 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
     let service = remembering(&clock, &folder.0).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(OfTheHosts(Verdict::Fail));
     rollout.run(half()).unwrap();
-    rollout.pause("lunch");
+    rollout.pause("lunch").unwrap();
     drop(rollout);
     end(service);
 
