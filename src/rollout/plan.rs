@@ -143,12 +143,16 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// The changed steps are no plan: see [`new`](Self::new).
+    /// The changed steps are no plan: see [`new`](Self::new). The steps of an automatic plan are chosen when it is run.
     pub fn each(self, change: impl Fn(Step) -> Step) -> Result<Self, PlanError> {
-        let steps: Vec<Step> = self.steps.iter().copied().map(change).collect();
-        // Those of an automatic plan are chosen when it is run.
-        let steps = if self.auto.is_some() { steps } else { Self::new(steps)?.steps };
+        self.has_its_steps()?;
+        let Self { steps, .. } = Self::new(self.steps.iter().copied().map(change))?;
         Ok(Self { steps, ..self })
+    }
+
+    /// Refuses to change steps that are not chosen yet.
+    fn has_its_steps(&self) -> Result<(), PlanError> {
+        if self.auto.is_some() { Err(PlanError::NotChosen) } else { Ok(()) }
     }
 
     /// What happens when a guard is inconclusive for longer than a step allows.
@@ -239,8 +243,9 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// No step is left.
+    /// No step is left. The steps of an automatic plan are chosen when it is run: for a handle that does not shadow, without a shadow.
     pub fn without_shadow(mut self) -> Result<Self, PlanError> {
+        self.has_its_steps()?;
         self.steps.retain(|step| !matches!(step.exposure, Exposure::Shadow { .. }));
         self.bake.previous_as_shadow = Share::NONE;
         if self.steps.is_empty() { Err(PlanError::Empty) } else { Ok(self) }
@@ -711,6 +716,9 @@ pub enum PlanError {
         "the plan has `auto`, and this build lacks the feature `forecast`, which chooses its steps: add it, or give `steps`"
     )]
     NoForecast,
+    /// Steps of an automatic plan were to be changed.
+    #[error("the steps of an automatic plan are chosen when it is run: change what it says of all, or give steps")]
+    NotChosen,
     /// An automatic plan that has no time.
     #[error("an automatic plan has a budget of 0 s: give it the time that a rollout may take")]
     NoBudget,
@@ -847,6 +855,16 @@ mod tests {
         let minute = Duration::from_secs(60);
         let contradictory = plan().each(|step| step.min_duration(minute * 2).max_duration(minute));
         assert!(matches!(contradictory, Err(PlanError::LastsTooLong { step: 1, .. })));
+    }
+
+    /// Bug: a change of all steps of an automatic plan was dropped, nothing told. Cause: it was applied to the steps that there were, which is
+    /// none. Fix: it is refused.
+    #[cfg(feature = "forecast")]
+    #[test]
+    fn steps_that_are_not_chosen_yet_are_not_changed() {
+        let auto = || Plan::auto(DAY * 7);
+        assert_eq!(auto().each(|step| step.min_labels(5)), Err(PlanError::NotChosen));
+        assert_eq!(auto().without_shadow(), Err(PlanError::NotChosen));
     }
 
     #[test]
