@@ -1127,6 +1127,7 @@ impl Announcer {
 
 /// A subscriber's end: events wait in a bounded queue until they are taken. One that is too slow misses events, which
 /// is counted, and holds nobody up.
+#[must_use = "it ends where this is dropped"]
 pub struct Subscription {
     receiver: Receiver<Arc<Event>>,
     missed: Arc<AtomicU64>,

@@ -36,6 +36,7 @@ pub enum OnPublish {
 }
 
 /// A handle that follows the versions of a model: see [`ModelHandle::follow`].
+#[must_use = "nothing is followed before it is polled"]
 pub struct Follow<I: ?Sized + 'static, O: 'static> {
     handle: ModelHandle<I, O>,
     served: Arc<Served<I, O>>,
@@ -192,13 +193,11 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     /// How long nothing about a version may change before it is taken to be whole: see [`Watch::settled_after`].
-    #[must_use]
     pub fn settled_after(self, settled_after: Duration) -> Self {
         Self { watch: self.watch.settled_after(settled_after), ..self }
     }
 
     /// Follows only what has a manifest: see [`Watch::listed_only`].
-    #[must_use]
     pub fn listed_only(self) -> Self {
         Self { watch: self.watch.listed_only(), ..self }
     }

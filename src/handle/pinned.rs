@@ -25,6 +25,7 @@ use crate::version::loaded::Version;
 /// starts afresh with a new pin. No other version answers in its place when its own fails, and no copy of its requests
 /// is shadowed: another version's state is not this one's. Statistics count the stream as one unit, by one of its calls that is
 /// drawn as they come: each with a chance of a half, as long as none has been.
+#[must_use = "the stream ends where this is dropped"]
 pub struct Pinned<I: ?Sized, O> {
     pub(crate) inner: Arc<Core<I, O>>,
     pub(crate) slot: Arc<PinSlot<I, O>>,

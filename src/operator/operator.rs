@@ -52,6 +52,15 @@ impl Operator {
     /// The same, which raises exposure only while the routing table has this [`epoch`](crate::status::Status::epoch): nobody has changed who answers
     /// since whoever asks has looked. It is compared in the moment of the change. What lowers exposure asks for no epoch. In a fleet it is
     /// this process's table, compared before the others are asked.
+    ///
+    /// ```compile_fail
+    /// # #![deny(unused_must_use)]
+    /// # fn look(operator: &switchback::operator::Operator) -> Result<(), switchback::operator::OperatorError> {
+    /// operator.at_epoch(7); // which says nothing to anybody
+    /// operator.canary("v2", 0.5)
+    /// # }
+    /// ```
+    #[must_use = "it is the operator that is returned which compares the epoch"]
     pub fn at_epoch(&self, epoch: u64) -> Self {
         Self { epoch: Some(epoch), ..self.clone() }
     }

@@ -86,6 +86,7 @@ pub enum Change {
 /// What follows from a change is the host's to say; `ModelHandle::follow` stages or tries
 /// whatever is published.
 #[derive(Debug)]
+#[must_use = "nothing is looked at before it is polled"]
 pub struct Watch {
     repository: Repository,
     model: String,
@@ -176,14 +177,12 @@ impl Repository {
 impl Watch {
     /// How long nothing about a version may change before it is taken to be whole: one without a manifest, and any that was
     /// changed after it was told of. Two seconds by default; longer than the longest stall of whatever copies versions.
-    #[must_use]
     pub fn settled_after(self, settled_after: Duration) -> Self {
         Self { settled_after, ..self }
     }
 
     /// Takes only what has a manifest for a version. What has none yet is told of when it gets one, and as
     /// [`Broken`](Change::Broken) if it gets none within a minute.
-    #[must_use]
     pub fn listed_only(mut self) -> Self {
         self.listed_only = true;
         self.known.retain(|_, known| {

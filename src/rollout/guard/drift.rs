@@ -39,6 +39,7 @@ pub fn drift() -> DriftGuard {
 
 /// See [`drift`].
 #[derive(Debug, Clone, PartialEq)]
+#[must_use = "it guards nothing before a rollout is given it"]
 pub struct DriftGuard {
     distance: f64,
     measure: Measure,
@@ -64,7 +65,6 @@ impl DriftGuard {
     }
 
     /// Holds the candidate to what it said itself in its first full window, instead of to what live says.
-    #[must_use]
     pub fn since_it_began(mut self) -> Self {
         self.measure = Measure::ItsBeginning;
         self
@@ -178,6 +178,7 @@ impl EstimatedFigure {
 
 /// See [`estimated`].
 #[derive(Debug, Clone, PartialEq)]
+#[must_use = "it guards nothing before a rollout is given it"]
 pub struct EstimatedGuard {
     metric: Metric,
     margin: f64,

@@ -66,6 +66,7 @@ use crate::stats::{Better, Metric};
 /// `reciprocal rank`, `ndcg`, `precision at k`, `log loss`, `mean absolute error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[must_use = "it guards nothing before a rollout is given it"]
 pub struct Rule {
     figure: Figure,
     limit: Limit,
