@@ -58,6 +58,7 @@ use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::kpi::Kpi;
+use crate::task::outcome::Truth;
 use crate::task::segments::Segments;
 use crate::task::task::{Task, TaskKind};
 use crate::version::drill::Recent;
@@ -225,7 +226,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
+    /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model. A handle that remembers nothing,
+    /// without [`state`](Self::state) and in no fleet, asks for none: so a host may say it whether or not it keeps state.
     #[cfg(feature = "state")]
     pub fn source(mut self, source: impl ModelSource<I, O> + 'static) -> Self {
         self.keeping.source = Some(Arc::new(Contained::new(Box::new(source))));
@@ -384,6 +386,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Refuses options that make no sense, before anything is opened or started.
     fn check_options(&self) -> Result<(), BuildError> {
         self.labels.check()?;
+        if let Some(share) = self.labels.exploration {
+            let hides = matches!(self.task.truth_kind(), Truth::Censored(_));
+            let allowed = "left out: no answer hides its truth here; where answers do, declare `Truth::Censored`";
+            ArgumentError::unless(hides, "labels.exploration", share, allowed)?;
+        }
         self.limits.check()?;
         self.retention.check()?;
         self.threads.check()?;

@@ -579,7 +579,10 @@ impl Bake {
             ..usual
         };
         let watch = match fields.get("run_length") {
-            Some(field) => watch.run_length(field.number()?).map_err(|error| field.refused(error))?,
+            Some(field) => {
+                let units = run_length(field.number()?).map_err(|error| field.refused(error))?;
+                Self { run_length: units, ..watch }
+            }
             None => watch,
         };
         let told =
@@ -621,13 +624,14 @@ impl Bake {
     ///
     /// # Errors
     ///
-    /// A share that is not a number in `0..=1`.
+    /// A share that is not a number in `0..=1`; a watch that takes no time ([`PlanError::NoWatch`]).
     pub fn keep_previous_as_shadow(
-        mut self,
+        self,
         sample: impl TryInto<Share, Error: Into<ShareError>>,
-    ) -> Result<Self, ShareError> {
-        self.previous_as_shadow = share_of(sample)?;
-        Ok(self)
+    ) -> Result<Self, PlanError> {
+        let previous_as_shadow = share_of(sample)?;
+        self.of_a_watch("keep_previous_as_shadow")?;
+        Ok(Self { previous_as_shadow, ..self })
     }
 
     /// Whether the version before shadows from the start.
@@ -640,10 +644,11 @@ impl Bake {
     ///
     /// # Errors
     ///
-    /// A share that is not a number in `0..=1`.
-    pub fn wake(mut self, sample: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Self, ShareError> {
-        self.wake = share_of(sample)?;
-        Ok(self)
+    /// A share that is not a number in `0..=1`; a watch that takes no time ([`PlanError::NoWatch`]).
+    pub fn wake(self, sample: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Self, PlanError> {
+        let wake = share_of(sample)?;
+        self.of_a_watch("wake")?;
+        Ok(Self { wake, ..self })
     }
 
     /// How many units a detector lets pass on average before it alarms although nothing is worse than it may be. By default
@@ -651,13 +656,26 @@ impl Bake {
     ///
     /// # Errors
     ///
-    /// A number that does not lie between 100 and 10^12: a detector that alarms more often than that watches nothing.
-    pub fn run_length(mut self, units: f64) -> Result<Self, PlanError> {
-        if !(100.0..=1e12).contains(&units) {
-            return Err(PlanError::RunLength { units: units.to_string() });
-        }
-        self.run_length = units;
-        Ok(self)
+    /// A number that does not lie between 100 and 10^12: a detector that alarms more often than that watches nothing. A watch that takes
+    /// no time ([`PlanError::NoWatch`]).
+    pub fn run_length(self, units: f64) -> Result<Self, PlanError> {
+        let run_length = run_length(units)?;
+        self.of_a_watch("run_length")?;
+        Ok(Self { run_length, ..self })
+    }
+
+    /// Refuses to say something of a watch that takes no time.
+    fn of_a_watch(&self, option: &'static str) -> Result<(), PlanError> {
+        if self.duration.is_zero() { Err(PlanError::NoWatch { option }) } else { Ok(()) }
+    }
+}
+
+/// The units that a detector lets pass on average, where it is one.
+fn run_length(units: f64) -> Result<f64, PlanError> {
+    if (100.0..=1e12).contains(&units) {
+        Ok(units)
+    } else {
+        Err(PlanError::RunLength { units: units.to_string() })
     }
 }
 
@@ -727,6 +745,12 @@ pub enum PlanError {
     RunLength {
         /// What was asked for.
         units: String,
+    },
+    /// Something was said of a watch that takes no time, so that there is none.
+    #[error("bake: `{option}` is of a watch, and there is none: say how long it takes, as `Bake::new(duration)`")]
+    NoWatch {
+        /// What was said.
+        option: &'static str,
     },
     /// A number that is not a share of traffic.
     #[error(transparent)]
@@ -865,6 +889,19 @@ mod tests {
         let auto = || Plan::auto(DAY * 7);
         assert_eq!(auto().each(|step| step.min_labels(5)), Err(PlanError::NotChosen));
         assert_eq!(auto().without_shadow(), Err(PlanError::NotChosen));
+    }
+
+    /// Bug: what was said of a watch that takes no time was kept and never meant anything, where a file that says it is refused. Cause: it was
+    /// looked at there alone. Fix: in code too.
+    #[test]
+    fn what_is_said_of_no_watch_is_refused() {
+        let none = |option| Err(PlanError::NoWatch { option });
+        assert_eq!(Bake::default().keep_previous_as_shadow(0.1), none("keep_previous_as_shadow"));
+        assert_eq!(Bake::new(Duration::ZERO).wake(0.1), none("wake"));
+        assert_eq!(Bake::default().run_length(200.0), none("run_length"));
+        let watch = Bake::new(DAY).keep_previous_as_shadow(0.1).and_then(|watch| watch.run_length(200.0));
+        assert!(watch.unwrap().shadows());
+        assert!(matches!(Bake::default().wake(2.0), Err(PlanError::Share(_))));
     }
 
     #[test]

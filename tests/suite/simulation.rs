@@ -558,7 +558,10 @@ impl World {
         let quick = |step: switchback::Step| step.min_predictions(5).max_duration(seconds(10));
         let policy = [OnInconclusive::Pause, OnInconclusive::RollBack, OnInconclusive::Continue];
         let policy = policy[self.random.below(3)];
-        let bake = Bake::new(seconds(self.random.below(3) as u64 * 3)).keep_previous_as_shadow(0.5).unwrap();
+        let bake = match self.random.below(3) as u64 * 3 {
+            0 => Bake::default(),
+            watch => Bake::new(seconds(watch)).keep_previous_as_shadow(0.5).unwrap(),
+        };
         let plan = ramp([0.2, 0.6]).each(quick).unwrap().on_inconclusive(policy).bake(bake);
         let Some((rollout, name)) = self.some_rollout() else { return };
         let (started, name) = (rollout.run(plan).is_ok(), *name);

@@ -111,7 +111,7 @@ impl Labels {
     /// hide that is let through at random, so that its truth is known. The host asks
     /// [`Answer::is_explored`](crate::Answer::is_explored) and, where it is, does not act on the answer. Each such truth
     /// counts for `1 / share` of its kind. Without it no version is promoted on truth that answers hide: only bounds are
-    /// known.
+    /// known. A task whose answers hide nothing refuses it at build.
     pub fn exploration(mut self, share: f64) -> Self {
         self.exploration = Some(share);
         self

@@ -140,6 +140,12 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
         refused(&|b| b.labels(Labels::at_random().exploration(1.7))),
         ("labels.exploration".into(), "1.7".into())
     );
+    // Bug: a share of answers that are let through was taken where no answer hides its truth, and let nothing through. Cause: nothing held the two
+    // together. Fix: it is refused.
+    assert_eq!(
+        refused(&|b| b.labels(Labels::at_random().exploration(0.1))),
+        ("labels.exploration".into(), "0.1".into())
+    );
     assert_eq!(refused(&|b| b.limits(Limits::new().segments(0))), ("limits.segments".into(), "0".into()));
     assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes".into(), "0".into()));
     let worst = Shadowing::new().tolerance(f64::NAN);
