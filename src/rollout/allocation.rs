@@ -106,7 +106,8 @@ impl Allocation {
         Ok(self)
     }
 
-    /// How often shares are set again. By default every ten minutes, so that figures of one share have time to come in.
+    /// How often shares are set again. By default every ten minutes, so that figures of one share have time to come in. Zero
+    /// means at every tick.
     pub fn every(mut self, interval: Duration) -> Self {
         self.every = interval;
         self

@@ -54,7 +54,7 @@ impl Drill {
         Self { every: Duration::from_secs(60), inputs: 12, share: Share::from_buckets(100) }
     }
 
-    /// How often.
+    /// How often. Zero means as often as the [share of time](Self::at_most) that drills may take allows.
     pub const fn every(mut self, interval: Duration) -> Self {
         self.every = interval;
         self

@@ -145,6 +145,10 @@ impl Labels {
             format!("{seconds} s"),
             "longer than 0 s",
         )?;
+        if let Some(Arrival::CompleteAfter(age)) = self.arrival {
+            let allowed = "longer than 0 s, or `Labels::at_random()` where labels come with the answers";
+            ArgumentError::unless(!age.is_zero(), "labels.complete_after", "0 s", allowed)?;
+        }
         if let Some((after, _)) = &self.assumed {
             let allowed = "longer than 0 s";
             ArgumentError::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;

@@ -201,6 +201,8 @@ impl Limits {
         )?;
         let calls = self.candidate_calls.unwrap_or(1);
         ArgumentError::unless((1..=CALLS_MAX).contains(&calls), "limits.candidate_calls", calls, "1 to 64")?;
+        let pinned = !self.pin_lasts.is_zero();
+        ArgumentError::unless(pinned, "limits.pin_lasts", "0 s", "longer than 0 s")?;
         let overdue = self.overdue_after.is_none_or(|after| !after.is_zero());
         ArgumentError::unless(overdue, "limits.overdue_after", "0 s", "longer than 0 s")?;
         let staging = !self.staging_deadline.is_zero();

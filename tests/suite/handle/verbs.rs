@@ -150,6 +150,16 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
     assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes".into(), "0".into()));
     let worst = Shadowing::new().tolerance(f64::NAN);
     assert_eq!(refused(&|b| b.shadowing(worst.clone())), ("shadowing.tolerance".into(), "NaN".into()));
+    // Bug: labels that are complete at once were taken, and were evidence of nothing that comes after the next tick; and so was a pin that is over
+    // where it begins. Cause: of times of zero some alone were refused. Fix: what means nothing is.
+    assert_eq!(
+        refused(&|b| b.labels(Labels::complete_after(Duration::ZERO))),
+        ("labels.complete_after".into(), "0 s".into())
+    );
+    assert_eq!(
+        refused(&|b| b.limits(Limits::new().pin_lasts(Duration::ZERO))),
+        ("limits.pin_lasts".into(), "0 s".into())
+    );
     assert_eq!(
         refused(&|b| b.retention(Retention::new().versions(65))),
         ("retention.versions".into(), "65".into())
