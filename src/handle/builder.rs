@@ -505,7 +505,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             kind,
             self.task.truth_kind().clone(),
             Arc::clone(&kpis),
-            join_limits(&self.labels, exposure.maturity),
+            join_limits(&self.labels),
             self.labels.assumed.map(|(after, outcome)| Assumption { after, actual: outcome.actual }),
         )
         .map_err(BuildError::Assumption)?
@@ -708,14 +708,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 }
 
 /// How long outcomes are waited for, and in how much memory.
-fn join_limits(labels: &Labels, maturity: Maturity) -> JoinLimits {
-    let horizon = match maturity {
-        // Evidence is complete before outcomes cease to be waited for.
-        Maturity::After(age) => labels.horizon.max(age.saturating_mul(2)),
-        Maturity::AsTheyCome => labels.horizon,
-    };
+fn join_limits(labels: &Labels) -> JoinLimits {
     let (bitmap_bytes_max, correction) = (labels.memory_bytes, labels.corrections);
-    JoinLimits { horizon, bitmap_bytes_max, correction, ..JoinLimits::default() }
+    JoinLimits { horizon: labels.waited_for(), bitmap_bytes_max, correction, ..JoinLimits::default() }
 }
 
 impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Builder<I, O> {

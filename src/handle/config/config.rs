@@ -243,7 +243,7 @@ impl Config {
         if let (Some(after), Some(means)) = (told.silence, told.means) {
             labels.assumed = Some((after.0, means.outcome()));
         }
-        set(&mut labels.horizon, told.horizon.map(|time| time.0));
+        set(&mut labels.horizon, told.horizon.map(|time| Some(time.0)));
         set(&mut labels.memory_bytes, told.memory.map(|size| size.bytes()));
         set(&mut labels.corrections, told.corrections.map(|time| time.0));
         set(&mut labels.exploration, told.exploration.map(|share| Some(share.0)));

@@ -58,7 +58,7 @@ section! {
         silence: Span,
         /// The outcome that silence means: a class, 0 or 1 for yes or no, or a number as { value = 0.5 }.
         means: Means,
-        /// How long outcomes are waited for; "7d" by default, and at least twice as long as until labels are complete.
+        /// How long outcomes are waited for; "7d" by default, or twice as long as until labels are complete where that is longer. Less than that is refused.
         horizon: Span,
         /// Memory for telling repeated outcomes; "64 MiB" by default.
         memory: Size,

@@ -31,7 +31,8 @@ use crate::task::outcome::Outcome;
 pub struct Labels {
     pub(crate) arrival: Option<Arrival>,
     pub(crate) assumed: Option<(Duration, Outcome)>,
-    pub(crate) horizon: Duration,
+    /// Nothing where it follows from when labels are complete.
+    pub(crate) horizon: Option<Duration>,
     pub(crate) memory_bytes: usize,
     pub(crate) corrections: Duration,
     #[serde(deserialize_with = "read_fraction_if")]
@@ -54,7 +55,7 @@ impl Labels {
         Self {
             arrival: None,
             assumed: None,
-            horizon: Duration::from_secs(7 * 86_400),
+            horizon: None,
             memory_bytes: 64 << 20,
             corrections: Duration::from_secs(3_600),
             exploration: None,
@@ -78,17 +79,19 @@ impl Labels {
     /// Sets what silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks,
     /// where nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept
     /// at a time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and
-    /// the rest does not. Outcomes are waited for at least twice as long. Where it is said when labels are
+    /// the rest does not. Outcomes are [waited for](Self::horizon) at least twice as long. Where it is said when labels are
     /// [complete](Self::complete_after), silence is settled by then: a longer `horizon` is refused.
     pub fn assumed_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
         self.assumed = Some((horizon, outcome));
         self
     }
 
-    /// How long outcomes are waited for. The default is seven days. It decides how much memory tells repeats: a bit per
+    /// How long outcomes are waited for. The default is seven days, or twice as long as until labels are
+    /// [complete](Self::complete_after) or silence is [settled](Self::assumed_after), where that is longer; less than twice as long is
+    /// refused. It decides how much memory tells repeats: a bit per
     /// prediction and figure within it, up to [`memory_bytes`](Self::memory_bytes).
     pub fn horizon(mut self, horizon: Duration) -> Self {
-        self.horizon = horizon;
+        self.horizon = Some(horizon);
         self
     }
 
@@ -133,20 +136,29 @@ impl Labels {
         declared.or(silence)
     }
 
+    /// How long outcomes are waited for.
+    pub(crate) fn waited_for(&self) -> Duration {
+        const USUAL: Duration = Duration::from_secs(7 * 86_400);
+        self.horizon.unwrap_or_else(|| USUAL.max(self.horizon_min()))
+    }
+
+    /// How long outcomes are waited for at least: evidence is complete, and silence settled, before they cease to be.
+    fn horizon_min(&self) -> Duration {
+        let complete = self.arrival.and_then(|arrival| match arrival {
+            Arrival::CompleteAfter(age) => Some(age),
+            Arrival::AtRandom => None,
+        });
+        let settled = self.assumed.as_ref().map(|(after, _)| *after);
+        complete.max(settled).unwrap_or_default().saturating_mul(2)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         if let Some(share) = self.exploration {
             let allowed = "more than 0 and at most 1";
             ArgumentError::unless(share > 0.0 && share <= 1.0, "labels.exploration", share, allowed)?;
         }
-        let seconds = self.horizon.as_secs_f64();
-        ArgumentError::unless(
-            !self.horizon.is_zero(),
-            "labels.horizon",
-            format!("{seconds} s"),
-            "longer than 0 s",
-        )?;
         if let Some(Arrival::CompleteAfter(age)) = self.arrival {
-            let allowed = "longer than 0 s, or `Labels::at_random()` where labels come with the answers";
+            let allowed = "longer than 0 s: labels that come with the answers are at random";
             ArgumentError::unless(!age.is_zero(), "labels.complete_after", "0 s", allowed)?;
         }
         if let Some((after, _)) = &self.assumed {
@@ -158,6 +170,16 @@ impl Labels {
                 let allowed = format!("at most the {age} s after which labels are complete");
                 ArgumentError::unless(after <= age, "labels.assumed_after", format!("{after} s"), allowed)?;
             }
+        }
+        if let Some(said) = self.horizon {
+            let (said, least) = (said.as_secs_f64(), self.horizon_min().as_secs_f64());
+            let (enough, allowed) = if least > 0.0 {
+                let until = "twice as long as until labels are complete";
+                (said >= least, format!("at least {least} s, {until}"))
+            } else {
+                (said > 0.0, String::from("longer than 0 s"))
+            };
+            ArgumentError::unless(enough, "labels.horizon", format!("{said} s"), allowed)?;
         }
         ArgumentError::unless(
             self.memory_bytes >= MEMORY_MIN,

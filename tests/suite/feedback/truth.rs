@@ -75,7 +75,7 @@ fn labels_that_come_for_one_class_first_do_not_move_a_verdict() {
 
     let month = seconds(21 * 86_400);
     let (service, patient, clock) =
-        yes_first(|builder| builder.labels(Labels::complete_after(month).horizon(month)));
+        yes_first(|builder| builder.labels(Labels::complete_after(month).horizon(month * 2)));
     let (mut waiting, mut chance) = (Vec::new(), Chance(1));
     days(&service, &clock, &mut waiting, &mut chance, 21);
     assert_eq!(patient.status().unwrap().evidence[0].samples, 0, "nothing is complete yet");

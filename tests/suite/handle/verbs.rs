@@ -5,7 +5,9 @@ use std::time::Duration;
 use switchback::events::EventKind;
 use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
 use switchback::plan::Bake;
-use switchback::{ArgumentError, BuildError, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard};
+use switchback::{
+    ArgumentError, BuildError, ModelHandle, Outcome, Plan, RollbackOutcome, RolloutError, Step, guard,
+};
 
 use crate::common::*;
 
@@ -156,6 +158,14 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
         refused(&|b| b.labels(Labels::complete_after(Duration::ZERO))),
         ("labels.complete_after".into(), "0 s".into())
     );
+    // Bug: a horizon that was said was another one, nothing told. Cause: it was made twice as long as until labels are complete where it was
+    // shorter. Fix: that is refused, and where none is said it is as long.
+    let hour = || Labels::complete_after(seconds(3_600));
+    for labels in [hour(), Labels::at_random().assumed_after(seconds(3_600), Outcome::class(0))] {
+        let short = labels.horizon(seconds(7_199));
+        assert_eq!(refused(&|b| b.labels(short.clone())), ("labels.horizon".into(), "7199 s".into()));
+    }
+    builder(&clock()).live("v1", says("v1", 0.5)).labels(hour().horizon(seconds(7_200))).build().unwrap();
     assert_eq!(
         refused(&|b| b.limits(Limits::new().pin_lasts(Duration::ZERO))),
         ("limits.pin_lasts".into(), "0 s".into())
