@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::build_error::BuildError;
 use super::changeable::Changeable;
@@ -300,7 +301,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Makes chance repeatable: who is sampled, who is on a canary without a key. Each start from one folder of state draws its
     /// own from it. With it, and with one
     /// [stripe](crate::options::Threads::stripes) and one thread, two runs are alike. A member of a fleet draws its name by itself all
-    /// the same, since two with one seed are two processes.
+    /// the same, since two with one seed are two processes; and so are two handles with one seed and names of their own.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -469,10 +470,12 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let seed_of_process = self.fleet.as_ref().map_or(self.seed, |fleet| fleet.seed);
         #[cfg(not(feature = "fleet"))]
         let seed_of_process = self.seed;
-        let process = match seed_of_process {
+        let drawn = match seed_of_process {
             Some(seed) => mix(seed.wrapping_add(lives - 1)),
             None => random_bytes().map(u64::from_le_bytes)?,
         };
+        // And so are two handles with one seed: neither counts what the other has predicted.
+        let process = mix(drawn ^ xxh3_64(self.name.as_bytes()));
         // Members know each other's ids.
         #[cfg(feature = "fleet")]
         let shared = self.fleet.as_ref().and_then(|fleet| fleet.seal_of_ids());
@@ -631,7 +634,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             clock,
             // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
             // put the same requests on the canary each time.
-            dice: Dice::new(mix(seed ^ process), exposure.stripes),
+            dice: Dice::new(mix(seed ^ drawn), exposure.stripes),
             joins,
             shadow: shadow.map(|(shadowing, copy)| {
                 ShadowQueue::new(ShadowOptions {

@@ -15,6 +15,22 @@ fn counts(service: &Service) -> FeedbackCounts {
     service.status().feedback
 }
 
+/// Bug: of two handles with one seed and one secret each counted what became known of the other's predictions. Cause: which process made a prediction
+/// followed from the seed alone. Fix: from the name of the handle too.
+#[test]
+fn handles_with_one_seed_and_one_secret_tell_their_predictions_apart() {
+    let named = |name: &str| -> Service {
+        let builder = ModelHandle::builder(name).task(Task::binary(|p: &f64| *p)).clock(clock());
+        let builder = builder.live("v1", says("one", 0.1)).threads(Threads::manual().stripes(1));
+        builder.seed(7).secret([1; 16]).build().unwrap()
+    };
+    let (late, early) = (named("late"), named("early"));
+    let answer = late.predict(&0.5).unwrap();
+    let _ = early.predict(&0.5).unwrap();
+    assert_eq!(early.feedback(answer.id(), Outcome::class(1)), FeedbackOutcome::Elsewhere);
+    assert_eq!(late.feedback(answer.id(), Outcome::class(1)), FeedbackOutcome::Counted);
+}
+
 /// Invariant 6: evidence follows the version that was assigned, also after it is gone.
 #[test]
 fn a_label_finds_a_version_that_is_gone() {
