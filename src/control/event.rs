@@ -1003,6 +1003,8 @@ pub(crate) struct Announcer {
     #[cfg(feature = "state")]
     from: u64,
     subscribers: Vec<Subscriber>,
+    /// The handle was closed: nobody is told any more who has subscribed.
+    has_ended: bool,
     /// By kind: the log is bounded, so they cannot be counted there.
     counts: OrderedMap<&'static str, u64>,
 }
@@ -1011,6 +1013,8 @@ struct Subscriber {
     /// Not bounded by itself: a channel that is takes its memory when it is made.
     sender: Sender<Arc<Event>>,
     room: usize,
+    /// It is told what comes after the handle was closed, too.
+    outlives_close: bool,
     /// Shared with the subscription, and with nothing else: whether it is still there.
     missed: Arc<AtomicU64>,
 }
@@ -1040,6 +1044,7 @@ impl Announcer {
             #[cfg(feature = "state")]
             from: 1,
             subscribers: Vec::new(),
+            has_ended: false,
             counts: OrderedMap::new(),
         }
     }
@@ -1110,13 +1115,32 @@ impl Announcer {
         })
     }
 
+    /// Subscribes until the handle was closed.
     pub(crate) fn subscribe(&mut self, room: usize) -> Subscription {
+        self.subscribe_until(room, false)
+    }
+
+    /// Subscribes until the handle is gone.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn subscribe_to_all(&mut self, room: usize) -> Subscription {
+        self.subscribe_until(room, true)
+    }
+
+    fn subscribe_until(&mut self, room: usize, outlives_close: bool) -> Subscription {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let missed = Arc::new(AtomicU64::new(0));
         // Where nothing happens for long, those that are gone are not found by an event.
         self.subscribers.retain(|subscriber| Arc::strong_count(&subscriber.missed) > 1);
-        self.subscribers.push(Subscriber { sender, room, missed: Arc::clone(&missed) });
+        if !self.has_ended || outlives_close {
+            self.subscribers.push(Subscriber { sender, room, outlives_close, missed: Arc::clone(&missed) });
+        }
         Subscription { receiver, missed }
+    }
+
+    /// The handle was closed: whoever has subscribed takes what waits, and no more comes.
+    pub(crate) fn end_subscriptions(&mut self) {
+        self.has_ended = true;
+        self.subscribers.retain(|subscriber| subscriber.outlives_close);
     }
 
     /// The last events, oldest first.
@@ -1155,7 +1179,8 @@ impl Subscription {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Starts a thread that calls `react` with each event until the handle is gone. A panic in it is caught, and the
+    /// Starts a thread that calls `react` with each event until the handle was closed, or is gone: once
+    /// [`close`](crate::ModelHandle::close) has returned, the thread ends when it has told what waits, and can be joined. A panic in it is caught, and the
     /// next event is delivered all the same; one that blocks makes only itself miss events.
     ///
     /// # Errors
@@ -1177,7 +1202,7 @@ impl Subscription {
 impl Iterator for Subscription {
     type Item = Arc<Event>;
 
-    /// Waits for the next event; `None` once the handle is gone.
+    /// Waits for the next event; `None` once the handle was closed, or is gone, and nothing waits.
     fn next(&mut self) -> Option<Arc<Event>> {
         self.receiver.recv().ok()
     }

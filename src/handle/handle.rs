@@ -431,7 +431,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// The events from now on, in a queue of up to `room`. It takes no memory before there are events, however large `room`
-    /// is; with 0 every event is missed and counted.
+    /// is; with 0 every event is missed and counted. It ends where the handle is [closed](Self::close); what happens to live afterwards is among
+    /// the [`events`](Self::events) alone.
     pub fn subscribe(&self, room: usize) -> Subscription {
         self.inner.control.lock().announcer.subscribe(room)
     }
@@ -491,6 +492,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         }
         let ended = self.threads.stop(end.saturating_sub(spent()));
         inner.tick();
+        inner.control.lock().announcer.end_subscriptions();
         if ended { Ok(()) } else { Err(CloseError { deadline, busy: inner.threads.busy() }) }
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct Traces {
 
 impl Traces {
     pub(crate) fn new(control: &mut Control) -> Self {
-        let (model, waiting) = (control.settings.name.clone(), control.announcer.subscribe(ROOM));
+        let (model, waiting) = (control.settings.name.clone(), control.announcer.subscribe_to_all(ROOM));
         Self { model, waiting, turn: Mutex::new(()), missed: AtomicU64::new(0) }
     }
 

@@ -47,6 +47,22 @@ fn whoever_sees_an_event_finds_it_true() {
     drop((service, watcher));
 }
 
+/// Bug: a thread that was told of events could not be joined after the handle was closed: it waited for as long as there was a handle, which
+/// whoever joined it had. Cause: a subscription ended with the last handle alone. Fix: with the close.
+#[test]
+fn a_thread_that_is_told_of_events_ends_once_the_handle_was_closed() {
+    let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+    service.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
+    let (seen, told) = std::sync::mpsc::channel();
+    let thread = service.subscribe(64).spawn(move |event| seen.send(event.kind.name()).unwrap()).unwrap();
+    service.close(seconds(5)).unwrap();
+    wait_until("it has ended", || thread.is_finished());
+    thread.join().unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["closed", "aborted"]);
+    assert!(service.subscribe(1).next().is_none(), "nothing is told any more");
+    assert_eq!(service.predict(&0.5).unwrap().version(), "v1");
+}
+
 #[test]
 fn events_tell_a_rollout_in_its_order() {
     let clock = clock();
