@@ -1,6 +1,7 @@
 //! The operations on a handle whatever its types.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use crate::base::share::{Share, ShareError};
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::core::Core;
-use crate::handle::handle::{ModelHandle, RollbackError};
+use crate::handle::handle::{CloseError, ModelHandle, RollbackError};
 use crate::handle::rollout::{Rollout, RolloutError};
 use crate::handle::status::{Readiness, Status};
 use crate::handle::workers::Workers;
@@ -37,7 +38,10 @@ pub(crate) trait Operated: Send + Sync {
     fn report(&self, rollout: Which) -> Option<Report>;
     #[cfg(feature = "state")]
     fn checkpoint(&self) -> Result<(), crate::state::StateError>;
+    fn tick(&self);
+    fn cancel_staging(&self, version: &str) -> bool;
     fn drain(&self, actor: Actor<'_>, reason: String);
+    fn close(&self, actor: Actor<'_>, deadline: Duration) -> Result<(), CloseError>;
     fn freeze(&self, actor: Actor<'_>, reason: String);
     fn unfreeze(&self, actor: Actor<'_>);
     fn release(&self, actor: Actor<'_>, identity: Identity) -> bool;
@@ -114,8 +118,20 @@ impl<I: ?Sized + 'static, O: Send + 'static> Operated for ModelHandle<I, O> {
         ModelHandle::checkpoint(self)
     }
 
+    fn tick(&self) {
+        ModelHandle::tick(self);
+    }
+
+    fn cancel_staging(&self, version: &str) -> bool {
+        ModelHandle::cancel_staging(self, version)
+    }
+
     fn drain(&self, actor: Actor<'_>, reason: String) {
         self.by(actor).drain(reason);
+    }
+
+    fn close(&self, actor: Actor<'_>, deadline: Duration) -> Result<(), CloseError> {
+        self.by(actor).close(deadline)
     }
 
     fn freeze(&self, actor: Actor<'_>, reason: String) {

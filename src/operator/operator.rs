@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::figures::measured::Measured;
 use super::operated::{Operated, OperatorError, RolloutMove, WeakOperated};
@@ -9,7 +10,7 @@ use crate::base::share::{Share, ShareError, share_of};
 use crate::base::text::bounded;
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
-use crate::handle::handle::{ModelHandle, RollbackError};
+use crate::handle::handle::{CloseError, ModelHandle, RollbackError};
 use crate::handle::status::{Readiness, Status};
 use crate::model::identity::Identity;
 #[cfg(feature = "report")]
@@ -17,8 +18,8 @@ use crate::report::{Report, Which};
 use crate::request::recall::Recall;
 use crate::rollout::decision::Decision;
 
-/// A handle without its types: everything by name that a [`ModelHandle`] and its rollouts do, but for asking and staging.
-/// Clones are the same handle, and keep it alive as one does; [`downgrade`](Self::downgrade) does not.
+/// A handle without its types: a service looks at its models with it, moves their rollouts by name, and ends them. What has to do with
+/// inputs, answers and outcomes, what is staged, and by which guards, plan or allocation it is tried, is the [`ModelHandle`]'s. Clones are the same handle, and keep it alive as one does; [`downgrade`](Self::downgrade) does not.
 #[derive(Clone)]
 pub struct Operator {
     name: Arc<str>,
@@ -134,9 +135,28 @@ impl Operator {
         self.handle.checkpoint()
     }
 
+    /// See [`ModelHandle::tick`].
+    pub fn tick(&self) {
+        self.handle.tick();
+    }
+
+    /// See [`ModelHandle::cancel_staging`].
+    pub fn cancel_staging(&self, version: &str) -> bool {
+        self.handle.cancel_staging(version)
+    }
+
     /// See [`ModelHandle::drain`].
     pub fn drain(&self, reason: impl Into<String>) {
         self.handle.drain(&self.actor, reason.into());
+    }
+
+    /// See [`ModelHandle::close`].
+    ///
+    /// # Errors
+    ///
+    /// Something was still busy when `deadline` had passed.
+    pub fn close(&self, deadline: Duration) -> Result<(), CloseError> {
+        self.handle.close(&self.actor, deadline)
     }
 
     /// See [`ModelHandle::freeze`].

@@ -90,6 +90,29 @@ fn handles_of_different_types_are_operated_by_name() {
     assert_eq!(models.get("texts").unwrap().status().live, "t1");
 }
 
+/// Bug: a service that had its handles without their types could not end them. Cause: an operator could neither close nor tick nor give up what
+/// was being staged. Fix: it can.
+#[test]
+fn handles_of_different_types_are_ticked_and_ended_by_name() {
+    let clock = clock();
+    let late = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    late.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
+    let models = Operators::new([late.operator(), texts().operator()]).unwrap();
+    let operator = models.get("late").unwrap().acting_as("systemd");
+    clock.advance(seconds(10));
+    assert!(operator.status().rollouts[0].withheld);
+    operator.tick();
+    assert!(!operator.status().rollouts[0].withheld);
+    assert!(!operator.cancel_staging("v3"), "nothing is being staged");
+    for operator in &models {
+        operator.close(seconds(5)).unwrap();
+        assert!(operator.status().closed);
+    }
+    operator.close(seconds(5)).unwrap();
+    let closed = late.events().into_iter().filter(|event| event.kind == EventKind::Closed);
+    assert_eq!(closed.count(), 1);
+}
+
 #[test]
 fn an_operator_that_is_held_weakly_keeps_nothing_alive() {
     let used = Arc::new(());
