@@ -38,7 +38,11 @@ use crate::version::prepare::StageError;
 
 /// An attempt to replace live with a staged version, driven by hand or by a [`Plan`].
 ///
-/// Dropping this changes nothing: the attempt goes on, and `status()` tells of it.
+/// Dropping this changes nothing: the attempt goes on, and `status()` tells of it. Clones drive the same attempt, and so does whatever
+/// [`rollout`](ModelHandle::rollout) returns by name.
+///
+/// It holds the handle, as a clone of that does: where it is stored beside one, whichever goes last ends the threads, and waits for them for up
+/// to ten seconds. [Close](ModelHandle::close) the handle before, or keep the name in place of this.
 #[must_use = "a staged version takes no traffic until its rollout is driven"]
 pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     pub(crate) handle: ModelHandle<I, O>,
@@ -787,6 +791,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let divided = self.raise(attempts.clone(), divide);
         divided.map_err(|reason| RolloutError::NotRecorded { reason })?
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Clone for Rollout<I, O> {
+    fn clone(&self) -> Self {
+        let Self { handle, number, version, epoch } = self;
+        Self { handle: handle.clone(), number: *number, version: *version, epoch: *epoch }
     }
 }
 

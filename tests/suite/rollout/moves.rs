@@ -62,8 +62,10 @@ fn a_refused_guard_is_kept_with_the_attempt_whoever_drives_it() {
     let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
     let staged = service.stage("v2", says("two", 0.9)).unwrap();
     staged.canary(0.5).unwrap();
+    let kept = staged.clone();
     drop(staged.guard(guard::error_rate().at_most(0.5)).guard(guard::latency(99.0).at_most_times_live(1.5)));
     let again = service.rollout("v2").unwrap();
+    assert!(matches!(kept.canary(0.75), Err(RolloutError::Rule(_))), "a clone is the same attempt");
     let refused = |done: Result<(), RolloutError>| matches!(done, Err(RolloutError::Rule(_)));
     assert!(refused(again.run(canaries([0.75]))) && refused(again.canary(0.75)) && refused(again.promote()));
     let by_name = service.operator().canary("v2", 0.75);
