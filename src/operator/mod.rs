@@ -1,8 +1,8 @@
 //! A handle without its types: one thing to hold all models of a service, to operate them and to see what they do.
 //!
 //! A [`ModelHandle`](crate::ModelHandle) knows what it is asked and what it answers; whoever shows, scrapes or operates it
-//! does not. An [`Operator`] does everything by name that a handle and its rollouts do, but for asking and staging, which
-//! is code. [`Operators`] are those of a service. [`figures`] is what is measured of them, as data.
+//! does not. An [`Operator`] looks at a handle, moves its rollouts by name, and ends it; asking, staging and trying are code of
+//! whoever has the types. [`Operators`] are those of a service. [`figures`] is what is measured of them, as data.
 //!
 //! ```
 //! use switchback::operator::Operators;

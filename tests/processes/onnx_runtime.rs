@@ -41,12 +41,20 @@ pub(crate) fn child(told: &[String]) {
             let first = Runtime::builder().path(library()).threads(1).build().unwrap();
             assert!(first.build_info().contains("ORT Build Info"));
             Runtime::builder().path(library()).build().unwrap();
+            Runtime::builder().threads(1).build().unwrap();
             say(Runtime::builder().path("/another/libonnxruntime.so").build().map(|_| String::new()));
+            say(Runtime::builder().threads(2).build().map(|_| String::new()));
         }
         "host" => {
             let environment = ort::init_from(library()).unwrap().with_telemetry(false).build().unwrap();
             say(Runtime::get().map(|_| String::new()));
+            say(Runtime::builder()
+                .environment(environment.clone())
+                .threads(2)
+                .build()
+                .map(|_| String::new()));
             let runtime = Runtime::builder().environment(environment).build().unwrap();
+            say(Runtime::builder().threads(2).build().map(|_| String::new()));
             assert_eq!(runtime.library(), None);
             say(load().map(|()| answered()));
         }
@@ -166,12 +174,16 @@ fn a_second_library_is_refused_because_a_process_has_room_for_one() {
     let lines = said("another", |child| child);
     let expected = format!("ONNX Runtime is already loaded from {}", library().display());
     assert!(lines[0].starts_with(&expected), "{lines:?}");
+    // Bug: a pool of other threads than were said was taken for the one that was meant. Cause: only paths were held against each other. Fix: threads too.
+    assert!(lines[1].contains(", with a pool of 1 threads"), "{lines:?}");
 }
 
 fn a_host_brings_an_environment_of_its_own() {
     let lines = said("host", |child| child.env("ORT_DYLIB_PATH", library()));
     assert!(lines[0].contains("only one environment"), "{lines:?}");
-    assert_eq!(lines[1], "answered");
+    assert!(lines[1].starts_with("runtime.threads is 2: it must be left out beside an environment"), "{lines:?}");
+    assert!(lines[2].starts_with("ONNX Runtime is already loaded, and"), "{lines:?}");
+    assert_eq!(lines[3], "answered");
 }
 
 fn threads_that_load_at_once_share_one_runtime_and_no_variable_is_set() {

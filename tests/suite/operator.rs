@@ -104,7 +104,7 @@ fn handles_of_different_types_are_ticked_and_ended_by_name() {
     operator.tick();
     assert!(!operator.status().rollouts[0].withheld);
     assert!(!operator.cancel_staging("v3"), "nothing is being staged");
-    for operator in &models {
+    for operator in models.iter() {
         operator.close(seconds(5)).unwrap();
         assert!(operator.status().closed);
     }

@@ -42,6 +42,8 @@ pub struct Runtime {
     environment: Environment,
     library: Option<PathBuf>,
     version: Option<Version>,
+    /// The threads of its pool; unknown where the host brought its own environment.
+    threads: Option<usize>,
 }
 
 impl Runtime {
@@ -105,14 +107,15 @@ impl RuntimeBuilder {
     }
 
     /// The environment of a host that uses ort itself. ONNX Runtime has room for one per process; telemetry and thread
-    /// pools are then the host's own affair.
+    /// pools are then the host's own affair: [`threads`](Self::threads) or a [`path`](Self::path) beside it are refused.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
         self
     }
 
     /// Does not look into Python's packages, the last of the places: for a service that brings its library and shall not take
-    /// one that somebody installed beside it. They are folders that are read; no Python is ever run.
+    /// one that somebody installed beside it. They are folders that are read; no Python is ever run. It says where is looked, and nothing
+    /// where nothing is looked for: a library is loaded already, or named, or an environment is given.
     pub fn no_python(mut self) -> Self {
         self.python = false;
         self
@@ -130,22 +133,33 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::Option`] for a number of threads that no machine has, [`RuntimeError::AlreadyLoaded`] where another library or environment than the one asked for is in use; otherwise
-    /// whatever keeps it from being loaded, after which this may be tried again.
+    /// [`RuntimeError::Option`] for a number of threads that no machine has, and for threads or a path beside an environment;
+    /// [`RuntimeError::AlreadyLoaded`] where another library or environment than the one asked for is in use, or a pool of other threads than
+    /// were said; otherwise whatever keeps it from being loaded, after which this may be tried again.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
         let threads = self.threads.unwrap_or(1);
         ArgumentError::unless((1..=MANY).contains(&threads), "runtime.threads", threads, "1 to 1024")?;
+        if self.environment.is_some() {
+            let allowed = "left out beside an environment, which has its own";
+            let path = self.path.as_ref().map(|path| path.display().to_string());
+            let threads = self.threads.map(|threads| threads.to_string());
+            for (argument, said) in [("runtime.path", path), ("runtime.threads", threads)] {
+                said.map_or(Ok(()), |said| Err(ArgumentError::new(argument, said, allowed)))?;
+            }
+        }
         let mut process = PROCESS.lock();
         if let Some(runtime) = &process.runtime {
             return self.matching(runtime);
         }
         let runtime = match self.environment {
-            Some(environment) => Runtime { environment, library: None, version: None },
+            Some(environment) => Runtime { environment, library: None, version: None, threads: None },
             None => {
                 let (builder, library) = process.load(self.path, self.python)?;
                 let version = crate::base::os::onnxruntime_version(&library);
                 let version = version.and_then(|version| Version::parse(&version).ok());
-                Runtime { environment: environment(builder, self.threads)?, library: Some(library), version }
+                let threads = self.threads.unwrap_or_else(discovery::physical_cores);
+                let environment = environment(builder, threads)?;
+                Runtime { environment, library: Some(library), version, threads: Some(threads) }
             }
         };
         process.runtime = Some(runtime.clone());
@@ -154,8 +168,10 @@ impl RuntimeBuilder {
 
     fn matching(self, runtime: &Runtime) -> Result<Runtime, RuntimeError> {
         let other_path = self.path.is_some_and(|path| runtime.library.as_deref() != Some(&absolute(&path)));
-        if other_path || self.environment.is_some() {
-            return Err(RuntimeError::AlreadyLoaded { library: runtime.library.clone() });
+        let other_threads = self.threads.is_some() && self.threads != runtime.threads;
+        if other_path || other_threads || self.environment.is_some() {
+            let Runtime { library, threads, .. } = runtime;
+            return Err(RuntimeError::AlreadyLoaded { library: library.clone(), threads: *threads });
         }
         Ok(runtime.clone())
     }
@@ -194,11 +210,17 @@ pub enum RuntimeError {
         /// Why.
         cause: String,
     },
-    /// The process already uses another library or environment; there is room for one, until it ends.
-    #[error("ONNX Runtime is already loaded{}, and a process has room for one", .library.as_ref().map_or_else(String::new, |path| format!(" from {}", path.display())))]
+    /// The process already uses another library or environment, or a pool of other threads; there is room for one, until it ends.
+    #[error(
+        "ONNX Runtime is already loaded{}{}, and a process has room for one",
+        .library.as_ref().map_or_else(String::new, |path| format!(" from {}", path.display())),
+        .threads.map_or_else(String::new, |threads| format!(", with a pool of {threads} threads"))
+    )]
     AlreadyLoaded {
         /// The library in use, where it is known.
         library: Option<PathBuf>,
+        /// The threads of its pool, where they are known.
+        threads: Option<usize>,
     },
     /// An option makes no sense. Nothing was loaded.
     #[error(transparent)]
@@ -253,7 +275,7 @@ impl Process {
     ) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
         if let Some(library) = &self.library {
             if told.is_some_and(|told| absolute(&told) != *library) {
-                return Err(RuntimeError::AlreadyLoaded { library: Some(library.clone()) });
+                return Err(RuntimeError::AlreadyLoaded { library: Some(library.clone()), threads: None });
             }
             return Ok((ort::init(), library.clone()));
         }
@@ -316,8 +338,7 @@ fn open(path: &Path) -> Result<EnvironmentBuilder, RuntimeError> {
     })
 }
 
-fn environment(builder: EnvironmentBuilder, threads: Option<usize>) -> Result<Environment, RuntimeError> {
-    let threads = threads.unwrap_or_else(discovery::physical_cores);
+fn environment(builder: EnvironmentBuilder, threads: usize) -> Result<Environment, RuntimeError> {
     GlobalThreadPoolOptions::default()
         .with_intra_threads(threads)
         .and_then(|options| options.with_inter_threads(1))
