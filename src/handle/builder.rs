@@ -333,11 +333,35 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// The file is another handle's, asks for what this build lacks, or names a secret that is not where it says. Numbers that
     /// an option cannot have were refused when the file was read.
     #[cfg(feature = "config")]
-    pub fn configure(mut self, config: &Config) -> Result<Self, ConfigError>
+    pub fn configure(self, config: &Config) -> Result<Self, ConfigError>
     where
         I: ToOwned,
         I::Owned: Send + 'static,
     {
+        let mut builder = self.configured_by(config)?;
+        if config.shadows() {
+            let shadowing = config.shadowing(builder.shadowing.take().unwrap_or_default());
+            builder = builder.shadowing(shadowing);
+        }
+        Ok(builder)
+    }
+
+    /// The same for inputs that cannot be copied: like [`configure`](Self::configure), and refuses a file that says something of copies.
+    ///
+    /// # Errors
+    ///
+    /// Those of `configure`, and [`ConfigError::NoCopies`] where the file has `shadow`.
+    #[cfg(feature = "config")]
+    pub fn configure_without_copies(self, config: &Config) -> Result<Self, ConfigError> {
+        if config.shadows() {
+            return Err(ConfigError::NoCopies);
+        }
+        self.configured_by(config)
+    }
+
+    /// Applies all but what a file says of copies.
+    #[cfg(feature = "config")]
+    fn configured_by(mut self, config: &Config) -> Result<Self, ConfigError> {
         if config.name() != self.name {
             return Err(ConfigError::Name { handle: self.name, config: config.name().to_owned() });
         }
@@ -357,10 +381,6 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         #[cfg(feature = "drift")]
         if config.drifts() {
             self.drift_told = Some(config.drift());
-        }
-        if config.shadows() {
-            let shadowing = config.shadowing(self.shadowing.take().unwrap_or_default());
-            self = self.shadowing(shadowing);
         }
         Ok(self)
     }

@@ -302,6 +302,26 @@ fn a_handle_is_what_its_file_says() {
     assert_eq!(late.events().len(), 4);
 }
 
+/// Bug: no file could be applied to a handle whose inputs cannot be copied. Cause: copies are asked for by `shadow` alone, and every file was taken for
+/// one that has it. Fix: a way without copies, which refuses a file that has.
+#[test]
+fn a_handle_whose_inputs_cannot_be_copied_takes_a_file_without_shadow() {
+    struct Row(f64);
+    let builder = || ModelHandle::builder("late").live("v1", closure("one@1.0", |row: &Row| Ok(row.0)));
+    let told = |shadow: bool| {
+        let mut told = json!({ "name": "late", "threads": { "ticks": "manual" }, "limits": { "events": 4 } });
+        if shadow {
+            told["shadow"] = json!({});
+        }
+        of_json(&told).unwrap()
+    };
+    let late = builder().configure_without_copies(&told(false)).unwrap().build().unwrap();
+    assert_eq!(late.predict(&Row(0.5)).unwrap().into_output(), 0.5);
+    (0..9).for_each(|_| late.freeze("often"));
+    assert_eq!(late.events().len(), 4);
+    assert!(matches!(builder().configure_without_copies(&told(true)), Err(ConfigError::NoCopies)));
+}
+
 /// Bug: a guard that could never judge was found when the first version came, hours after the start, and the version was not tried. Cause: guards
 /// were looked at where a rollout was given them. Fix: those of a configuration are looked at when the handle is built.
 #[test]
