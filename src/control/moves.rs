@@ -15,6 +15,7 @@ use super::settings::Left;
 use super::settings::{Quarantine, Retained};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::model::Tier;
 use crate::rollout::course::{Point, Trial};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
@@ -336,6 +337,8 @@ impl Control {
         let Some(Retained { version, taken_back, .. }) = self.retained.remove(place) else {
             return RollbackOutcome::Nothing;
         };
+        // Whoever is emptying it looks again before it does.
+        version.wanted.set(Tier::Hot);
         // Whoever goes back leaves for good what came after: pressed again, a rollback goes further back and never
         // forward. Whoever returns to what was taken back goes forward, and leaves nothing.
         let goes_back = !taken_back;

@@ -70,8 +70,8 @@ impl Control {
         self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect()
     }
 
-    /// The version that a rollback would have to wake first; nobody lets it go cold until [`woken`](Self::woken).
-    pub(crate) fn begin_waking(&mut self, back: Back<'_>) -> Option<Arc<dyn AnyVersion>> {
+    /// The version that a rollback goes to, where that has to be woken first.
+    pub(crate) fn to_wake(&self, back: Back<'_>) -> Option<&Arc<dyn AnyVersion>> {
         let target = match back {
             Back::To(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
             // Candidates are taken off, and live stays.
@@ -84,11 +84,16 @@ impl Control {
                 self.retained.iter().find(|kept| kept.version.id == before)
             }
         };
-        let version = target.map(|kept| &kept.version).filter(|version| version.is_cold())?;
+        target.map(|kept| &kept.version).filter(|version| version.is_cold())
+    }
+
+    /// Begins to wake it: nobody lets it go cold until [`woken`](Self::woken).
+    pub(crate) fn begin_waking(&mut self, back: Back<'_>) -> Option<Arc<dyn AnyVersion>> {
+        let version = Arc::clone(self.to_wake(back)?);
         self.waking.push(version.id);
         // Whoever is emptying it looks again before it does.
         version.wanted.set(Tier::Hot);
-        Some(Arc::clone(version))
+        Some(version)
     }
 
     /// It is awake, or could not be woken.

@@ -25,6 +25,9 @@ use crate::rollout::decision::Decision;
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
 
+/// How often a rollback begins to wake a version anew, because others have gone back to the one that it has woken.
+const WAKES_MAX: usize = 8;
+
 /// The model of a service: answers requests with the live version, tries others on the same traffic, and goes back.
 ///
 /// `I` is the host's own request type and `O` its answer; versions may differ in anything behind them. A handle is
@@ -88,17 +91,25 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// Changes what does not raise exposure, and writes it down afterwards.
     pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
+        let result = self.lower_at_once(change);
+        self.write_lowered();
+        result
+    }
+
+    fn lower_at_once<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
         let change = self.acting(change);
-        let result = self.inner.lower(|control| {
+        self.inner.lower(|control| {
             let from = control.announcer.next();
             let result = change(control);
             self.inner.note_demands(control, from);
             result
-        });
+        })
+    }
+
+    fn write_lowered(&self) {
         self.inner.record();
         self.inner.press_demands();
         self.inner.traces.emit();
-        result
     }
 
     /// Does for good, and writes down, what callers have met since it was lowered.
@@ -107,18 +118,69 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         mut lowered: Lowered<'_>,
         change: impl FnOnce(&mut Control, Desk<'_>) -> T,
     ) -> T {
-        let inner = &*self.inner;
-        self.lower(|control| {
-            lowered.arrive();
-            let (epoch, now) = (control.epoch, inner.serving.clock.now());
-            let desk = Desk { since: lowered.since().unwrap_or(now), ..inner.desk(now) };
-            let result = change(control, desk);
-            if lowered.may_have_replaced_live() && control.epoch == epoch {
-                // Nothing came of it: what it was to go back to has been let go of meanwhile, or is live already.
-                control.publish(desk, Vec::new());
+        self.lower(|control| self.for_good(control, &mut lowered, change))
+    }
+
+    /// The same, of what goes back to a version: one that is cold is woken first. Whether it is cold is looked at under the lock under which
+    /// it is gone back to, since whoever went back meanwhile may have left another one to go to than was woken.
+    ///
+    /// # Errors
+    ///
+    /// The one that must be gone back to cannot be woken. Nothing has changed then.
+    pub(crate) fn confirm_awake<T>(
+        &self,
+        back: Back<'_>,
+        mut lowered: Lowered<'_>,
+        change: impl FnOnce(&mut Control, Desk<'_>) -> T,
+    ) -> Result<T, Lost> {
+        let (inner, mut change, mut wakes_left) = (&*self.inner, change, WAKES_MAX);
+        loop {
+            let woken = match inner.wake(back) {
+                Ok(woken) => woken,
+                Err(lost) => {
+                    self.confirm(lowered, |_, _| ());
+                    return Err(lost);
+                }
+            };
+            let done = self.lower_at_once(|control| {
+                if let Some(version) = &woken {
+                    control.woken(version);
+                }
+                let is_awake =
+                    control.to_wake(back).is_none_or(|next| woken.as_ref().is_some_and(|own| Arc::ptr_eq(own, next)));
+                // Lowering is never refused: where others go on going back it is done at last, and upkeep wakes what is live then.
+                if is_awake || wakes_left == 0 {
+                    Ok(self.for_good(control, &mut lowered, change))
+                } else {
+                    Err(change)
+                }
+            });
+            match done {
+                Ok(done) => {
+                    self.write_lowered();
+                    return Ok(done);
+                }
+                Err(again) => (change, wakes_left) = (again, wakes_left - 1),
             }
-            result
-        })
+        }
+    }
+
+    fn for_good<T>(
+        &self,
+        control: &mut Control,
+        lowered: &mut Lowered<'_>,
+        change: impl FnOnce(&mut Control, Desk<'_>) -> T,
+    ) -> T {
+        let inner = &*self.inner;
+        lowered.arrive();
+        let (epoch, now) = (control.epoch, inner.serving.clock.now());
+        let desk = Desk { since: lowered.since().unwrap_or(now), ..inner.desk(now) };
+        let result = change(control, desk);
+        if lowered.may_have_replaced_live() && control.epoch == epoch {
+            // Nothing came of it: what it was to go back to has been let go of meanwhile, or is live already.
+            control.publish(desk, Vec::new());
+        }
+        result
     }
 }
 
@@ -226,19 +288,15 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let cause = Cause::Operator { reason };
         let inner = &*self.inner;
         let ahead = inner.serving.take_back(back);
-        // Only one that is wanted by name fails for good.
-        let woken = inner.wake(back).ok().flatten();
-        let lowered = self.confirm(ahead, |control, desk| {
-            if let Some(version) = &woken {
-                control.woken(version);
-            }
+        let lowered = self.confirm_awake(back, ahead, |control, desk| {
             inner.lower_in_all(control, desk, |control, desk| match back {
                 Back::BeforeLive => control.revert_live(cause, desk),
                 _ => control.lower_all(cause, desk),
             })
         });
         inner.ring_for_upkeep();
-        lowered
+        // Only one that is wanted by name is lost for good.
+        lowered.unwrap_or(RollbackOutcome::Nothing)
     }
 
     /// Makes a retained version live, which is woken first where it has gone cold. Exposed candidates are taken off.
@@ -253,18 +311,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ) -> Result<RollbackOutcome, RollbackError> {
         let cause = Cause::Operator { reason: bounded_text(reason) };
         let inner = &*self.inner;
-        let ahead = inner.serving.take_back(Back::To(version));
-        let woken = match inner.wake(Back::To(version)) {
-            Ok(woken) => woken,
-            Err(Lost { version, reason }) => {
-                self.confirm(ahead, |_, _| ());
-                return Err(RollbackError::Lost { version, reason });
-            }
-        };
-        let lowered = self.confirm(ahead, |control, desk| {
-            if let Some(version) = &woken {
-                control.woken(version);
-            }
+        let back = Back::To(version);
+        let ahead = inner.serving.take_back(back);
+        let lowered = self.confirm_awake(back, ahead, |control, desk| {
             let retained = inner.to_go_back_to(control);
             match retained.iter().find(|id| **id == *version) {
                 Some(id) => {
@@ -274,7 +323,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             }
         });
         inner.ring_for_upkeep();
-        lowered
+        lowered.unwrap_or_else(|Lost { version, reason }| Err(RollbackError::Lost { version, reason }))
     }
 
     /// Writes down all that happened and was seen, and waits until it is on disk. Evidence is written every ten seconds

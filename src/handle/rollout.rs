@@ -550,16 +550,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let inner = &*self.handle.inner;
         let back = Back::Watched(self.version.as_str());
         let ahead = inner.serving.take_back(back);
-        // Only one that is wanted by name fails for good.
-        let woken = inner.wake(back).ok().flatten();
-        let lowered = self.handle.confirm(ahead, |control, desk| {
-            if let Some(version) = &woken {
-                control.woken(version);
-            }
+        let lowered = self.handle.confirm_awake(back, ahead, |control, desk| {
             inner.lower_in_all(control, desk, |control, desk| control.lower(self.number, cause, desk))
         });
         inner.ring_for_upkeep();
-        lowered
+        // Only one that is wanted by name is lost for good.
+        lowered.unwrap_or(RollbackOutcome::Nothing)
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.

@@ -1,7 +1,7 @@
 //! How ready retained versions are, what wakes them, and whether they would answer. Invariant 23.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,6 +31,8 @@ struct Inside {
     is_stuck: AtomicBool,
     /// What it is fed does not fit it.
     is_misfit: AtomicBool,
+    /// Whoever wakes it waits here for others who do.
+    woken_by: Mutex<Option<Arc<Barrier>>>,
     wakes: AtomicU32,
     asked: AtomicU32,
 }
@@ -45,6 +47,7 @@ fn tiered(name: &'static str) -> Tiered {
         fails: AtomicBool::new(false),
         is_stuck: AtomicBool::new(false),
         is_misfit: AtomicBool::new(false),
+        woken_by: Mutex::new(None),
         wakes: AtomicU32::new(0),
         asked: AtomicU32::new(0),
     }))
@@ -82,6 +85,8 @@ impl Lifecycle for Tiered {
         Tiered::tier(self)
     }
     fn wake(&self) -> Result<(), LoadError> {
+        let together = self.0.woken_by.lock().clone();
+        together.map(|together| together.wait());
         let mut tier = self.0.tier.lock();
         if *tier == Tier::Cold {
             if self.0.is_lost.load(Ordering::Relaxed) {
@@ -348,6 +353,27 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
     assert!(matches!(refused, RollbackError::Lost { version, .. } if version == "a"));
     assert_eq!(service.live(), "c");
     assert!(matches!(service.rollback_to("a", "test").unwrap_err(), RollbackError::NotRetained { .. }));
+}
+
+/// Bug: of two rollbacks at one time the second one could put a version live that was cold, and all requests failed. Cause: which version is to
+/// be woken was looked at under one hold of the lock, and which is gone back to under a later one. Fix: it is looked at again where it is gone
+/// back to, and whatever is cold there is woken first.
+#[test]
+fn two_rollbacks_at_one_time_go_back_to_versions_that_are_awake() {
+    let (service, clock, [a, b, _]) =
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+    tick(&service, &clock);
+    assert_eq!((a.tier(), b.tier()), (Tier::Cold, Tier::Cold));
+    // Both have chosen to wake b before either goes there.
+    *b.0.woken_by.lock() = Some(Arc::new(Barrier::new(2)));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_ne!(service.rollback("test"), RollbackOutcome::Nothing));
+        }
+    });
+    assert_eq!(service.live(), "a");
+    assert_eq!((a.tier(), a.0.wakes.load(Ordering::Relaxed)), (Tier::Warm, 1));
+    assert_eq!(ask(&service, 1)[0].version(), "a");
 }
 
 #[test]
