@@ -50,7 +50,7 @@ impl Control {
             self.live_since = saved.live_since;
         }
         self.live_by = saved.live_by;
-        self.end_what_is_over(&saved, &events, now);
+        let over = self.end_what_is_over(&saved, &events, now);
         let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
         self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();
         self.frozen.clone_from(&saved.frozen);
@@ -76,12 +76,12 @@ impl Control {
             self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect();
         // As many as are agreed on, whatever is said here: any of them may be gone back to by all.
         self.retain_again(&saved, &start);
-        for version in kept.into_iter().chain([before]) {
+        for version in kept.iter().chain([&before]) {
             if !self.is_in_use(version.id) {
                 self.announcer.announce(now, self.epoch, EventKind::Retired { version: version.id });
-                self.retired.push(version);
             }
         }
+        self.retire_unused(kept.into_iter().chain([before]).chain(over));
         if let Some(seat) = &mut self.seat {
             let known = |attempt: &u32| saved.attempts.iter().any(|saved| saved.number == *attempt);
             seat.entered.retain(|attempt, _| known(attempt));
@@ -108,12 +108,14 @@ impl Control {
         }
     }
 
+    /// Their versions, which may be in use still.
     fn end_what_is_over(
         &mut self,
         saved: &SavedControl,
         events: &[(Option<Arc<str>>, EventKind)],
         now: Timestamp,
-    ) {
+    ) -> Vec<Arc<dyn AnyVersion>> {
+        let mut ended = Vec::new();
         let runs = |attempt: &Attempt| {
             let mut others = saved.attempts.iter();
             others.any(|other| (other.number, other.version.identity) == (attempt.number, attempt.identity))
@@ -146,13 +148,9 @@ impl Control {
                 Phase::Baking => Phase::RolledBack,
                 _ => Phase::Aborted,
             };
-            if let Some(loaded) = self.end(number, phase, cause, now)
-                && loaded.id != self.live.id
-                && !saved.retained.iter().any(|kept| kept.version.version == loaded.id)
-            {
-                self.retired.push(loaded);
-            }
+            ended.extend(self.end(number, phase, cause, now));
         }
+        ended
     }
 
     fn align_attempt(&mut self, saved: &SavedAttempt, start: &Start<'_>, entered: u64, desk: Desk<'_>) {

@@ -306,6 +306,17 @@ impl Control {
         std::iter::once(&self.live).chain(self.on_trial()).chain(retained).cloned().collect()
     }
 
+    /// Hands versions over to be freed that are neither live, on trial nor retained any more. By what they are and not by their names, which
+    /// others may have.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn retire_unused(&mut self, versions: impl IntoIterator<Item = Arc<dyn AnyVersion>>) {
+        let loaded = self.loaded();
+        let is_used = |version: &Arc<dyn AnyVersion>| loaded.iter().any(|used| Arc::ptr_eq(used, version));
+        for version in versions.into_iter().filter(|version| !is_used(version)) {
+            self.retired.push(version);
+        }
+    }
+
     /// The versions on trial that are not live.
     pub(crate) fn on_trial(&self) -> impl Iterator<Item = &Arc<dyn AnyVersion>> + '_ {
         let loaded = self.attempts.iter().filter_map(|attempt| attempt.loaded.as_ref());

@@ -136,7 +136,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn bring_to_fleet(&self, version: &Arc<dyn AnyVersion>) {
         if let Some(fleet) = &self.fleet {
             let agent = &mut *fleet.agent.lock();
-            agent.versions.insert(version.id, Arc::clone(version));
+            let over = agent.have(Arc::clone(version));
+            self.control.lock().retire_unused(over);
             agent.brought.push((version.id, self.serving.clock.now()));
             agent.rests_until = Timestamp::default();
         }
@@ -540,11 +541,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             match opened {
                 // Other bytes may be meant by this name since.
                 Ok(version) if self.wanted(fleet, agent).is_some_and(|named| !named.contains(&wanted)) => {
-                    self.control.lock().retired.push(version);
+                    self.control.lock().retire_unused([version]);
                 }
                 Ok(version) => {
                     agent.failed.retain(|(failed, ..)| *failed != wanted);
-                    agent.versions.insert(version.id, version);
+                    let over = agent.have(version);
+                    self.control.lock().retire_unused(over);
                 }
                 // It is being staged here, or was: it is looked at again in the next step. One that is cold was to be woken.
                 Err(_) if self.is_loading(wanted.version) || self.is_awake(agent, wanted) => {}
@@ -595,13 +597,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .zip(agent.head())
             .is_some_and(|(aligned, head)| aligned.print == head.written.print)
         {
-            let control = &mut *self.control.lock();
-            for version in gone.iter().filter_map(|version| agent.versions.remove(version)) {
-                // To drop it is an engine's code, which is run under no lock.
-                if !control.retired.iter().any(|retired| Arc::ptr_eq(retired, &version)) {
-                    control.retired.push(version);
-                }
-            }
+            // To drop it is an engine's code, which is run under no lock.
+            let gone = gone.iter().filter_map(|version| agent.versions.remove(version));
+            self.control.lock().retire_unused(gone);
         }
         for version in wanted {
             let known = agent.loaded(version);
@@ -1193,6 +1191,66 @@ mod tests {
         clock.advance(BROUGHT);
         handle.tick();
         assert!(!is_kept(), "nobody has staged it");
+    }
+
+    /// Tells on which thread a model is freed, and whether somebody has the control lock meanwhile.
+    struct Freed {
+        core: Arc<Mutex<Option<ModelHandle<f64, f64>>>>,
+        told: crossbeam_channel::Sender<(Option<String>, bool)>,
+    }
+
+    impl Drop for Freed {
+        fn drop(&mut self) {
+            let handle = self.core.lock().clone();
+            let (had, is_had) = crossbeam_channel::bounded(1);
+            std::thread::spawn(move || {
+                handle.inspect(|handle| drop(handle.inner.control.lock_urgently()));
+                had.send(())
+            });
+            // Longer than any of it takes: it is waited for only where it is wrong.
+            let is_free = is_had.recv_timeout(Duration::from_secs(30)).is_ok();
+            let _ = self.told.send((std::thread::current().name().map(str::to_owned), is_free));
+        }
+    }
+
+    /// Bug: a version that was being staged and was agreed on meanwhile was loaded twice under one name, and a destructor ran under the control
+    /// lock, or on a request's thread. Cause: the second took the place of the first among those that are at hand, nobody retired the first, and
+    /// whatever left the control side was known by its name. Fix: where both are the same the first stays, the other is retired, and what is
+    /// retired is known by what it is.
+    #[test]
+    fn of_a_version_that_is_loaded_twice_each_is_freed_where_versions_are() {
+        let clock = clock();
+        let handle = member(&clock);
+        let (told, freed) = crossbeam_channel::unbounded();
+        let core = Arc::new(Mutex::new(Some(handle.clone())));
+        let model = || {
+            let own = Freed { core: Arc::clone(&core), told: told.clone() };
+            closure("v2@1", move |_: &f64| {
+                let _its_own = &own;
+                Ok(2.0)
+            })
+        };
+        let rollout = handle.stage("v2", model()).unwrap();
+        // As whoever was held up on its way to the others, while they have agreed on it.
+        let again = model();
+        let id = "v2".parse().unwrap();
+        let again = handle.inner.load(id, || Ok(Box::new(again)), &LoadThrottle::new()).unwrap();
+        let again: Arc<dyn AnyVersion> = Arc::new(again);
+        handle.inner.bring_to_fleet(&again);
+        drop(again);
+        let settle = || (0..20).for_each(|_| {
+            clock.advance(Duration::from_secs(1));
+            handle.tick();
+        });
+        settle();
+        rollout.promote().unwrap();
+        settle();
+        for version in ["v3", "v4", "v5", "v6"] {
+            handle.stage(version, closure(version, |_: &f64| Ok(3.0))).unwrap().promote().unwrap();
+            settle();
+        }
+        assert_eq!(freed.try_iter().collect::<Vec<_>>(), vec![(Some("switchback-free".to_owned()), true); 2]);
+        core.lock().take();
     }
 
     /// Bug: an idle member took .31 % of a core. Cause: it did all of a step twenty times a second, of which most found nothing to do.
