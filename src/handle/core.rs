@@ -204,9 +204,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if let Some(queue) = &self.serving.shadow {
             queue.skip_unwanted(&self.serving.joins);
         }
-        self.free(unborrowed);
         if self.keeps_up_aside {
             self.chores_done.1.try_iter().for_each(|done| self.note(done));
+        }
+        self.free(unborrowed);
+        if self.keeps_up_aside {
             self.ring_for_upkeep();
         } else {
             // Those that ask candidates: what they hang in has been taken off.
@@ -252,17 +254,24 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code. And on a thread of its own,
-    /// since a destructor may wait for a thread that never ends, and whoever ticks is waited for by leases: it is waited for
-    /// for as long as two ticks.
+    /// since a destructor may wait for a thread that never ends, and whoever ticks is waited for by leases: all of them together are waited
+    /// for no longer than one tick. Once half of that is over the others wait for the next one, so that none is given up because of those
+    /// before it.
     fn free(&self, versions: Vec<Arc<dyn AnyVersion>>) {
         if versions.is_empty() {
             return;
         }
-        let limit = self.control.lock().settings.tick_interval.saturating_mul(2);
+        let all = self.control.lock().settings.tick_interval;
+        let (first, mut spent) = (self.serving.clock.time_point(), Duration::ZERO);
         let mut names: Vec<VersionId> = Vec::new();
         for version in versions {
+            if spent > all / 2 {
+                self.control.lock().retired.push(version);
+                continue;
+            }
             let (version, given) = (version.id, Arc::new(Mutex::new(Some(version))));
             let (began, own) = (self.serving.clock.time_point(), Arc::clone(&given));
+            let limit = all.saturating_sub(spent);
             let at = At { version, blocks: None, activity: Activity::Freeing, load: None, began, limit };
             let free = move || {
                 let freed = own.lock().take();
@@ -286,12 +295,16 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     self.control.lock().retired.push(version);
                 }),
             }
+            spent = self.serving.clock.time_point().since(first);
         }
         os::return_free_memory();
         let control = &mut *self.control.lock();
         let (now, epoch) = (self.serving.clock.now(), control.epoch);
         for version in names {
-            control.forget_degraded(version);
+            // Another one may go by its name by now.
+            if !control.is_in_use(version) {
+                control.forget_degraded(version);
+            }
             control.announcer.announce(now, epoch, EventKind::Dropped { version });
         }
     }

@@ -1059,6 +1059,40 @@ fn a_destructor_that_never_returns_ends_no_ticks() {
     });
 }
 
+/// Bug: a destructor that took two intervals or more lapsed the lease, so that a canary answered nobody, and several of them ended all ticks for
+/// as long as they took together. Cause: each was waited for by itself, and for two intervals. Fix: all of them together are waited for no longer
+/// than one, and those that were not begun are freed by a later tick.
+#[test]
+fn destructors_that_hang_lapse_no_lease() {
+    let clock = clock();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let service = builder(&clock).live("v1", says("one", 0.1)).threads(Threads::manual()).build().unwrap();
+    let _let_go = LetGo(&hanging, &stop);
+    for name in ["v2", "v3"] {
+        let rollout = service.stage(name, Stuck::new(name, Activity::Freeing, &hanging)).unwrap();
+        assert!(matches!(rollout.rollback("enough"), RollbackOutcome::Aborted(_)));
+    }
+    service.stage("v4", says("four", 0.4)).unwrap().canary(1.0).unwrap();
+    let (interval, waiting) = (service.status().tick_interval, || service.status().waiting_to_drop.len());
+    assert_eq!(waiting(), 2);
+    std::thread::scope(|scope| {
+        for hangs in 1..=2 {
+            let tick = scope.spawn(|| service.tick());
+            wait_until("its destructor hangs", || hanging.inside() == hangs);
+            clock.advance(interval);
+            wait_until("the tick is over", || tick.is_finished());
+            assert_eq!(waiting(), 2 - hangs, "the other one waits for the next tick");
+            // As whoever ticks rests.
+            clock.advance(interval);
+            assert_eq!(service.predict(&0.5).unwrap().version(), "v4");
+        }
+        service.tick();
+    });
+    assert!(events(&service, |event| matches!(event, EventKind::LeaseExpired { .. }).then_some(())).is_empty());
+    assert_eq!(told_abandoned(&service).len(), 2);
+}
+
 /// A handle with a deadline of 50 ms on a clock that is turned by hand, whose inputs may be copied.
 fn with_deadline(clock: &Clock) -> Builder<f64, f64> {
     let limits = Limits::new().candidate_deadline(Duration::from_millis(50)).candidates_beside(true);
