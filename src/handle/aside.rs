@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::clock::{Clock, Reading};
+use crate::base::guarded::{let_all_go, let_go};
 
 /// The places of one asynchronous handle and its clones. What is counted is relaxed: each says something by itself.
 pub(crate) struct Aside {
@@ -48,10 +49,15 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let running = &mut *self.aside.running.lock();
-        let gone = std::mem::replace(&mut running.slots[self.slot], Slot::Free);
-        running.overdue -= usize::from(matches!(gone, Slot::Overdue));
-        running.free.push(self.slot);
+        let gone = {
+            let running = &mut *self.aside.running.lock();
+            let gone = std::mem::replace(&mut running.slots[self.slot], Slot::Free);
+            running.overdue -= usize::from(matches!(gone, Slot::Overdue));
+            running.free.push(self.slot);
+            gone
+        };
+        // Wakes whoever waits, which is the host's code: under no lock.
+        let_go(gone);
     }
 }
 
@@ -88,14 +94,19 @@ impl Aside {
     /// Gives back the places of what runs for longer than anything may, such as a candidate that hangs: a service whose places all
     /// hang would answer nobody, also after the candidate was taken off.
     fn give_back_overdue(&self, lasted: impl Fn(Reading) -> Duration, after: Duration) {
-        let running = &mut *self.running.lock();
-        let most = self.concurrency;
-        for slot in &mut running.slots {
-            if matches!(slot, Slot::Runs { since, .. } if lasted(*since) >= after) && running.overdue < most {
-                *slot = Slot::Overdue;
-                running.overdue += 1;
+        let mut given_back = Vec::new();
+        {
+            let running = &mut *self.running.lock();
+            let most = self.concurrency;
+            for slot in &mut running.slots {
+                if matches!(slot, Slot::Runs { since, .. } if lasted(*since) >= after) && running.overdue < most {
+                    given_back.push(std::mem::replace(slot, Slot::Overdue));
+                    running.overdue += 1;
+                }
             }
         }
+        // As in the destructor of a place.
+        let_all_go(given_back);
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, NoPlace> {
@@ -184,5 +195,48 @@ impl Asides {
             all.waiting_max += one.waiting_max;
         }
         Some(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::*;
+    use crate::Timestamp;
+
+    /// What is woken looks how many run, as a waker of the host's may.
+    struct Looks {
+        aside: Arc<Aside>,
+        could_look: Mutex<Vec<bool>>,
+    }
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.could_look.lock().push(self.aside.running.try_lock().is_some());
+        }
+    }
+
+    /// Bug: a waker that looked at the queue hung its thread for ever. Cause: a permit was dropped under the lock of what runs, and that wakes
+    /// whoever waits for it, which is the host's code. Fix: it is dropped once the lock is free.
+    #[test]
+    fn whoever_waits_is_woken_under_no_lock() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1));
+        let aside = Asides::default().open(1, 8);
+        let looks = Arc::new(Looks { aside: Arc::clone(&aside), could_look: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&looks));
+        let mut context = Context::from_waker(&waker);
+        let Poll::Ready(Ok(first)) = pin!(aside.place(&clock)).poll(&mut context) else { panic!("it is free") };
+        let mut second = pin!(aside.place(&clock));
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        assert_eq!(*looks.could_look.lock(), [true]);
+        let Poll::Ready(Ok(_second)) = second.as_mut().poll(&mut context) else { panic!("it is free") };
+        let mut third = pin!(aside.place(&clock));
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        aside.give_back_overdue(|_| Duration::from_secs(9), Duration::from_secs(1));
+        assert_eq!(*looks.could_look.lock(), [true, true]);
+        assert!(matches!(third.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
     }
 }

@@ -28,10 +28,11 @@ use crate::control::tick::Verdicts;
 use crate::model::activity::Activity;
 use crate::model::throttle::LoadThrottle;
 use crate::request::shadow::ShadowQueue;
+use crate::request::table::Routing;
 use crate::rollout::guard::Guard;
 use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::version::id::VersionId;
-use crate::version::loaded::AnyVersion;
+use crate::version::loaded::{AnyVersion, Version};
 use crate::version::post::{At, Post};
 use crate::version::priority::LoadPriority;
 
@@ -222,16 +223,27 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// How long the slowest of those takes who may answer a caller, where somebody asks.
     fn measure_pace(&self, now: Timestamp) {
-        if !self.serving.pace.is_wanted() {
-            return;
+        if self.serving.pace.is_wanted() {
+            // Under the lock, so that no table is stored between what is measured and what is told.
+            let control = &*self.control.lock();
+            self.tell_pace(self.slowest(control, now));
         }
-        // Under the lock, so that no table comes into force between what is measured and what is told.
-        let control = &*self.control.lock();
+    }
+
+    /// By the table that is in force.
+    fn slowest(&self, control: &Control, now: Timestamp) -> (Arc<Routing<Version<I, O>>>, Option<Duration>) {
+        let table = self.serving.routing.load_full();
         let mut slowest = Some(Duration::ZERO);
-        for version in answering(&self.serving.routing.load()) {
+        for version in answering(&table) {
             slowest = slowest.zip(control.p99_of(version, now)).map(|(slowest, p99)| slowest.max(p99));
         }
-        self.serving.pace.set(slowest);
+        (table, slowest)
+    }
+
+    /// Live may have been taken back since, which waits for no lock: the table is looked at once more.
+    fn tell_pace(&self, (table, slowest): (Arc<Routing<Version<I, O>>>, Option<Duration>)) {
+        let is_in_force = || Arc::ptr_eq(&self.serving.routing.load(), &table);
+        self.serving.pace.measured(slowest, is_in_force);
     }
 
     /// How the truth depends on the answer, as far as tests ask.
@@ -307,5 +319,38 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
             control.announcer.announce(now, epoch, EventKind::Dropped { version });
         }
+    }
+}
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests {
+    use crate::handle::handle::ModelHandle;
+    use crate::handle::options::Threads;
+    use crate::model::closure::closure;
+    use crate::request::ahead::Back;
+
+    /// Bug: after a rollback a version that was slow could be asked on the runtime's threads until the next tick. Cause: whoever ticks had
+    /// measured the one before, and told it after the rollback had said that nothing is known: that changes the table without the lock. Fix:
+    /// it says so again once it has changed it, and whoever measures looks at the table once more.
+    #[test]
+    fn what_was_measured_of_a_table_is_not_known_of_the_one_that_a_rollback_has_put_there() {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap().promote().unwrap();
+        handle.predict(&0.0).unwrap();
+        let (core, now) = (&handle.inner, handle.inner.serving.clock.now());
+        core.serving.pace.want();
+        handle.tick();
+        assert!(core.serving.pace.nanos() < u64::MAX, "it is known how long live takes");
+        let measured = core.slowest(&core.control.lock(), now);
+        assert!(measured.1.is_some());
+        let lowered = core.serving.take_back(Back::Whatever);
+        assert_eq!(handle.live(), "v1");
+        core.tell_pace(measured);
+        assert_eq!(core.serving.pace.nanos(), u64::MAX);
+        drop(lowered);
     }
 }

@@ -15,7 +15,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn settle_drift(&self, now: Timestamp) -> Vec<Told> {
         let Some(drift) = &self.serving.drift else { return Vec::new() };
         let drained = drift.drain();
-        let context = self.control.lock().drift_context();
+        let context = {
+            let control = &*self.control.lock();
+            let context = control.drift_context();
+            // Under the lock: one that is staged from now on is not among those that are here.
+            drift.keep_calibrations(&context);
+            context
+        };
         drift.settle(&drained, &context, now)
     }
 
@@ -56,5 +62,39 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             drift.calibrate(self.version, calibration);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::Drift;
+    use crate::handle::options::Threads;
+    use crate::model::closure::closure;
+    use crate::task::task::Task;
+
+    /// Bug: what the scores of a version mean was lost where it was said during a tick, and its quality was not estimated. Cause: what is let go of
+    /// was told by what had been here before it was staged. Fix: it is let go of under the lock under which it is looked at what is here.
+    #[test]
+    fn a_calibration_that_is_said_during_a_tick_stays() {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(0.1)))
+            .task(Task::binary(|probability: &f64| *probability))
+            .drift(Drift::new())
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let (core, now) = (&handle.inner, handle.inner.serving.clock.now());
+        let drift = core.serving.drift.as_ref().unwrap();
+        // As a tick that has looked at what is here, and goes on once more is.
+        let context = core.control.lock().drift_context();
+        let rollout = handle.stage("v2", closure("two@1", |_: &f64| Ok(0.2))).unwrap();
+        let rollout = rollout.calibrated(Calibration::fit([(0.1, false), (0.9, true)]).unwrap());
+        drift.settle(&[], &context, now);
+        assert!(drift.calibration(rollout.version()).is_some());
+        // One that is gone is let go of.
+        let _ = rollout.rollback("enough");
+        handle.tick();
+        assert!(drift.calibration(rollout.version()).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! How long whoever may answer takes: what a caller that must not block asks before it asks on the spot.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use super::table::{Arm, Routing};
@@ -40,7 +40,23 @@ impl Pace {
         self.nanos.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set(&self, slowest: Option<Duration>) {
+    /// It was measured of a table.
+    pub(crate) fn measured(&self, slowest: Option<Duration>, is_in_force: impl FnOnce() -> bool) {
+        self.set(slowest);
+        // With the fence in `has_changed`: whoever brings another table into force without a lock either is seen here, or writes last.
+        fence(Ordering::SeqCst);
+        if !is_in_force() {
+            self.set(None);
+        }
+    }
+
+    /// Another table has come into force, which nobody who measures is kept from.
+    pub(crate) fn has_changed<V: Deref<Target = Known>>(&self, before: &Routing<V>, after: &Routing<V>) {
+        fence(Ordering::SeqCst);
+        self.changes(before, after);
+    }
+
+    fn set(&self, slowest: Option<Duration>) {
         let nanos = slowest.map_or(UNKNOWN, |slowest| u64::try_from(slowest.as_nanos()).unwrap_or(UNKNOWN));
         self.nanos.store(nanos, Ordering::Relaxed);
     }

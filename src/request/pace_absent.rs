@@ -16,9 +16,11 @@ impl Pace {
         false
     }
 
-    pub(crate) fn set(&self, _: Option<Duration>) {}
+    pub(crate) fn measured(&self, _: Option<Duration>, _: impl FnOnce() -> bool) {}
 
     pub(crate) fn changes<V>(&self, _: &Routing<V>, _: &Routing<V>) {}
+
+    pub(crate) fn has_changed<V>(&self, _: &Routing<V>, _: &Routing<V>) {}
 }
 
 pub(crate) fn answering<V>(_: &Routing<V>) -> impl Iterator<Item = VersionId> {

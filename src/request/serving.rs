@@ -180,9 +180,12 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 Back::To(version) => before.arm.version.id == *version,
             });
             let Some(lowered) = goes.then(|| table.taken_back()).flatten() else { return false };
+            let lowered = Arc::new(lowered);
             self.pace.changes(&table, &lowered);
-            let found = self.routing.compare_and_swap(&*table, Arc::new(lowered));
+            let found = self.routing.compare_and_swap(&*table, Arc::clone(&lowered));
             if Arc::ptr_eq(&found, &table) {
+                // Once more: nobody who measures is kept out, as by the lock under which tables are stored.
+                self.pace.has_changed(&table, &lowered);
                 return true;
             }
         }

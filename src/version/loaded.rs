@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -43,8 +43,8 @@ pub(crate) struct Known {
     readiness: Mutex<Readiness>,
     /// Its calls that have not ended, while it is on trial.
     in_flight: Arc<InFlight>,
-    /// A call beside the requests was abandoned and has not returned. Relaxed: whoever misses it is abandoned too.
-    blocked: AtomicBool,
+    /// Calls beside the requests that were abandoned and have not returned. Relaxed: whoever misses one is abandoned too.
+    blocked: AtomicUsize,
 }
 
 /// The most calls of a candidate for callers that are under way at one time.
@@ -248,7 +248,7 @@ impl Known {
             wanted: TargetTier::new(Tier::Hot),
             readiness: Mutex::new(readiness),
             in_flight: Arc::new(InFlight::new(CALLS_MAX + COPIES_MAX)),
-            blocked: AtomicBool::new(false),
+            blocked: AtomicUsize::new(0),
         }
     }
 
@@ -293,14 +293,19 @@ impl Known {
         (calls, oldest.map(Reading::from_nanos))
     }
 
-    /// A call of it beside the requests is not waited for any more, or has returned at last.
-    pub(crate) fn set_blocked(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Relaxed);
+    /// A call of it beside the requests is not waited for any more.
+    pub(crate) fn block(&self) {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Such a call has returned at last.
+    pub(crate) fn unblock(&self) {
+        self.blocked.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether such a call has not returned: another one would not either.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed)
+        self.blocked.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn readiness(&self) -> Readiness {

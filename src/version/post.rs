@@ -43,6 +43,8 @@ pub(crate) struct Post(Mutex<State>);
 struct State {
     at: Option<At>,
     abandoned: Option<Timestamp>,
+    /// What nobody is to call until the call that was abandoned has returned.
+    blocked: Option<Arc<dyn AnyVersion>>,
 }
 
 impl Post {
@@ -54,8 +56,9 @@ impl Post {
     /// The call has ended; whether it was waited for. A thread that was abandoned stays so.
     pub(crate) fn end(&self) -> bool {
         let state = &mut *self.0.lock();
-        if let Some(version) = state.at.take().and_then(|at| at.blocks) {
-            version.set_blocked(false);
+        state.at = None;
+        if let Some(version) = state.blocked.take() {
+            version.unblock();
         }
         state.abandoned.is_none()
     }
@@ -95,7 +98,8 @@ impl Post {
         let at = state.at.clone().filter(|at| state.abandoned.is_none() && wanted(at))?;
         state.abandoned = Some(now.at);
         if let Some(version) = &at.blocks {
-            version.set_blocked(true);
+            version.block();
+            state.blocked = Some(Arc::clone(version));
         }
         Some(at)
     }
@@ -105,6 +109,33 @@ impl Post {
 mod tests {
     use super::*;
     use crate::base::clock::Reading;
+    use crate::base::guarded::Contained;
+    use crate::model::closure::closure;
+    use crate::model::description::Description;
+    use crate::model::model::Model;
+    use crate::version::loaded::Version;
+
+    /// Bug: a version whose call had not returned was called again, and took another thread. Cause: a call of it that began and ended elsewhere
+    /// said that it returns. Fix: what was abandoned says so alone, and each by itself.
+    #[test]
+    fn a_version_stays_blocked_until_each_call_of_it_that_was_abandoned_has_returned() {
+        let model: Box<dyn Model<f64, f64>> = Box::new(closure("two@1", |_: &f64| Ok(2.0)));
+        let (id, identity) = (VersionId::new("v2").unwrap(), model.identity());
+        let version: Arc<dyn AnyVersion> =
+            Arc::new(Version::new(id, identity, Description::default(), Contained::new(model)));
+        let now = TimePoint { at: Timestamp::from_unix_seconds(1), read: Reading::from_nanos(1) };
+        let begun = || {
+            let (post, blocks) = (Post::default(), Some(Arc::clone(&version)));
+            let (activity, limit) = (Activity::Waking, Duration::ZERO);
+            post.begin(At { version: id, blocks, activity, load: None, began: now, limit });
+            post
+        };
+        let [first, second, in_time] = [begun(), begun(), begun()];
+        assert!(first.abandon(now).is_some() && second.abandon(now).is_some());
+        assert!(in_time.end() && version.is_blocked());
+        assert!(!first.end() && version.is_blocked());
+        assert!(!second.end() && !version.is_blocked());
+    }
 
     #[test]
     fn a_call_ends_or_is_abandoned_and_never_both() {

@@ -163,8 +163,8 @@ impl<I: ?Sized> DriftWatch<I> {
         self.stripes.drain()
     }
 
-    /// Takes in what was counted until now. Returns what is to be told.
-    pub(crate) fn settle(&self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
+    /// Lets go of what the scores of versions mean that are here no more. `context` is what is here at this moment.
+    pub(crate) fn keep_calibrations(&self, context: &Context) {
         self.calibrations.rcu(|known| {
             known
                 .iter()
@@ -172,6 +172,10 @@ impl<I: ?Sized> DriftWatch<I> {
                 .cloned()
                 .collect::<Calibrations>()
         });
+    }
+
+    /// Takes in what was counted until now. Returns what is to be told.
+    pub(crate) fn settle(&self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
         let windows = &mut *self.windows.lock();
         windows.settle(drained, context, now)
     }

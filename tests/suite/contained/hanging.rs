@@ -1068,7 +1068,6 @@ fn destructors_that_hang_lapse_no_lease() {
     let hanging = Arc::new(Hanging::default());
     let stop = AtomicBool::new(false);
     let service = builder(&clock).live("v1", says("one", 0.1)).threads(Threads::manual()).build().unwrap();
-    let _let_go = LetGo(&hanging, &stop);
     for name in ["v2", "v3"] {
         let rollout = service.stage(name, Stuck::new(name, Activity::Freeing, &hanging)).unwrap();
         assert!(matches!(rollout.rollback("enough"), RollbackOutcome::Aborted(_)));
@@ -1077,6 +1076,7 @@ fn destructors_that_hang_lapse_no_lease() {
     let (interval, waiting) = (service.status().tick_interval, || service.status().waiting_to_drop.len());
     assert_eq!(waiting(), 2);
     std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
         for hangs in 1..=2 {
             let tick = scope.spawn(|| service.tick());
             wait_until("its destructor hangs", || hanging.inside() == hangs);
