@@ -375,6 +375,11 @@ impl Tickets {
         let one_less = |left: usize| left.checked_sub(1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
+
+    /// One that was taken is to be had again. No others are issued meanwhile: whoever issues them waits for what these were taken for.
+    pub(crate) fn give_back(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Threads that wait until something is free which others hold. No wake-up is lost, and to let go costs a fence and a load

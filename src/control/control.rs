@@ -89,8 +89,6 @@ pub(crate) struct Control {
     pub(crate) standby: Option<Standby>,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
-    /// Retained versions that are being woken.
-    pub(crate) waking: Vec<VersionId>,
     /// Loads whose aftermath is not known yet.
     pub(crate) loadings: VecDeque<Loading>,
     /// Versions that lack something, which has been told.
@@ -191,7 +189,6 @@ impl Control {
             #[cfg(feature = "state")]
             standby: None,
             discarded: Vec::new(),
-            waking: Vec::new(),
             loadings: VecDeque::new(),
             degraded: OrderedSet::new(),
             misfits: Vec::new(),

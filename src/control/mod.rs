@@ -23,7 +23,8 @@
 //
 // **Waking before lowering.** A rollback wakes its target, on the caller's thread and under no lock of ours, before it takes the
 // control lock. The target is marked first, and whoever empties seats looks again, under the lock that waking takes: so what
-// is wanted is never emptied, and nobody waits for a load. What a running watch would go back to stays hot, since a tick may
+// is wanted is never emptied, and nobody waits for a load. Others may have gone back meanwhile, so under the control lock the target is
+// looked at again: one that is cold, or is being woken still, is woken first. What a running watch would go back to stays hot, since a tick may
 // not wait for an engine. One that cannot be woken is passed over.
 
 #[cfg(feature = "state")]

@@ -112,6 +112,7 @@ impl Control {
             salt: Salt::of(&self.salt, self.settings.split),
             shadowing,
             previous,
+            watched: baking.and_then(|place| self.attempts.get(place)).map(|attempt| attempt.number),
             withheld,
             before,
             lease,

@@ -43,7 +43,7 @@ impl Control {
                 let is_stuck = kept.version.is_blocked() || self.is_degraded(kept.version.id);
                 Kept {
                     retained_for: now.since(kept.since),
-                    needed: needed.contains(&kept.version.id) || self.waking.contains(&kept.version.id),
+                    needed: needed.contains(&kept.version.id) || readiness.waking > 0,
                     is_prepared: readiness.is_prepared,
                     tier: wanted.min(readiness.tier),
                     is_moving: is_moving && !is_stuck,
@@ -78,8 +78,7 @@ impl Control {
             Back::Whatever if self.attempts.iter().any(Attempt::is_on_trial) => None,
             Back::Whatever | Back::BeforeLive => self.retained.iter().find(|kept| !kept.taken_back),
             Back::Watched(wanted) => {
-                let mut baking = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Baking);
-                baking.find(|attempt| attempt.version == *wanted)?;
+                self.attempt(wanted).filter(|attempt| attempt.state.phase == Phase::Baking)?;
                 let before = self.before_the_watched()?.id;
                 self.retained.iter().find(|kept| kept.version.id == before)
             }
@@ -87,20 +86,11 @@ impl Control {
         target.map(|kept| &kept.version).filter(|version| version.is_cold())
     }
 
-    /// Begins to wake it: nobody lets it go cold until [`woken`](Self::woken).
+    /// Begins to wake it: nobody lets it go cold until it is [`woken`](Known::woken).
     pub(crate) fn begin_waking(&mut self, back: Back<'_>) -> Option<Arc<dyn AnyVersion>> {
         let version = Arc::clone(self.to_wake(back)?);
-        self.waking.push(version.id);
-        // Whoever is emptying it looks again before it does.
-        version.wanted.set(Tier::Hot);
+        version.begin_waking();
         Some(version)
-    }
-
-    /// It is awake, or could not be woken.
-    pub(crate) fn woken(&mut self, version: &Known) {
-        if let Some(place) = self.waking.iter().position(|waking| *waking == version.id) {
-            self.waking.swap_remove(place);
-        }
     }
 
     /// A retained version cannot be made to answer any more.

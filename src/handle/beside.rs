@@ -36,6 +36,36 @@ pub(crate) enum Wait {
 }
 
 impl Beats {
+    /// Begins work on a thread of its own that nobody waits for but the end of the handle. What it has been given, such as the state of the
+    /// handle, is gone when it is said that the thread has ended.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start a thread: it was not begun.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        let beat = self.of(name);
+        let body = {
+            let (beats, beat) = (Arc::clone(self), Arc::clone(&beat));
+            move || {
+                begin_as_ours();
+                let _ = guarded(work);
+                beats.forget(&beat);
+                beat.ended();
+            }
+        };
+        let started = std::thread::Builder::new().name(name.into()).spawn(body).map(drop);
+        if started.is_err() {
+            self.forget(&beat);
+            beat.ended();
+        }
+        started
+    }
+
     /// Runs work on a thread of its own, which gets that time of the processor's. Asks now and then whether it is to be waited for.
     /// Where no thread can be started the work is done on this one, for as long as it takes and as this one is: it is its
     /// owner's, and what it gave away it could not have back.

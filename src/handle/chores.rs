@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::model::{Doubt, Tier};
 use crate::version::drill::DrillOutcome;
-use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
 /// The chores of a round of upkeep, as they were when they were listed.
@@ -19,7 +18,7 @@ pub(crate) struct Chores {
 /// The outcome of one chore.
 pub(crate) enum Done {
     Maintained {
-        version: VersionId,
+        version: Arc<dyn AnyVersion>,
         failure: Option<String>,
         doubt: Option<Doubt>,
     },
@@ -27,6 +26,8 @@ pub(crate) enum Done {
         version: Arc<dyn AnyVersion>,
         /// The tier that it was to be in when it was asked.
         asked: Tier,
+        /// How often its tier had been noted by then.
+        noted: u64,
         reached: Result<Tier, String>,
         took: Duration,
     },

@@ -322,16 +322,39 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 }
 
-#[cfg(all(test, feature = "tokio"))]
+#[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use crate::control::settings::Lack;
     use crate::handle::handle::ModelHandle;
     use crate::handle::options::Threads;
     use crate::model::closure::closure;
-    use crate::request::ahead::Back;
+
+    /// Bug: of a version that lacked something it was told again and again. Cause: that it had been told was forgotten when an earlier one of its name
+    /// was freed. Fix: it is forgotten of a name that nobody has.
+    #[test]
+    fn what_a_version_lacks_is_not_forgotten_with_an_earlier_one_of_its_name() {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let stage = || handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap();
+        let (core, first) = (&handle.inner, stage());
+        let version = Arc::clone(&core.control.lock().loaded()[1]);
+        let _ = first.rollback("enough");
+        let second = stage();
+        let lacks = Some(String::from("it has lost a session"));
+        core.control.lock().set_degraded((second.version(), Lack::Lost), lacks, core.serving.clock.now());
+        core.free(vec![version]);
+        assert!(core.control.lock().is_degraded(second.version()));
+    }
 
     /// Bug: after a rollback a version that was slow could be asked on the runtime's threads until the next tick. Cause: whoever ticks had
     /// measured the one before, and told it after the rollback had said that nothing is known: that changes the table without the lock. Fix:
     /// it says so again once it has changed it, and whoever measures looks at the table once more.
+    #[cfg(feature = "tokio")]
     #[test]
     fn what_was_measured_of_a_table_is_not_known_of_the_one_that_a_rollback_has_put_there() {
         let handle = ModelHandle::builder("x")
@@ -347,7 +370,7 @@ mod tests {
         assert!(core.serving.pace.nanos() < u64::MAX, "it is known how long live takes");
         let measured = core.slowest(&core.control.lock(), now);
         assert!(measured.1.is_some());
-        let lowered = core.serving.take_back(Back::Whatever);
+        let lowered = core.serving.take_back(crate::request::ahead::Back::Whatever);
         assert_eq!(handle.live(), "v1");
         core.tell_pace(measured);
         assert_eq!(core.serving.pace.nanos(), u64::MAX);

@@ -399,8 +399,10 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         let (served, inner) = (Arc::clone(&self.served), Arc::clone(&self.handle.inner));
         let open = move || {
             let (_, model) = served.open(version.as_str())?;
+            // The host's code, or a file that is read: before anybody waits for the lock.
+            let identity = model.identity();
             // As far as it is known here already; what was agreed on meanwhile is looked at once it is staged.
-            if inner.is_in_fleet() && inner.control.lock().was_tried(model.identity()) {
+            if inner.is_in_fleet() && inner.control.lock().was_tried(identity) {
                 return Err(FollowError::Tried { version });
             }
             Ok(model)

@@ -144,7 +144,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             };
             let done = self.lower_at_once(|control| {
                 if let Some(version) = &woken {
-                    control.woken(version);
+                    version.woken();
                 }
                 let is_awake =
                     control.to_wake(back).is_none_or(|next| woken.as_ref().is_some_and(|own| Arc::ptr_eq(own, next)));
@@ -725,8 +725,33 @@ mod tests {
 
         // Live that nobody watches is not the rollout's to take back, not even for a moment.
         assert_eq!(rollout.rollback("again"), RollbackOutcome::Nothing);
-        assert!(!handle.inner.serving.take_back(Back::Watched("v3")).may_have_replaced_live());
+        assert!(!handle.inner.serving.take_back(Back::Watched(rollout.number)).may_have_replaced_live());
         assert_eq!(answers(&handle), 3.0);
+    }
+
+    /// Bug: whoever had kept the rollout of a version that was taken back long ago, and rolled it back once more, took live back for a moment where
+    /// a version of that name was live and watched again. Cause: what is lowered ahead knew the version by its name. Fix: it knows the attempt.
+    #[test]
+    fn a_rollout_that_is_over_takes_no_later_one_of_its_name_back() {
+        let handle = three_lives();
+        let watched = |answer: f64| {
+            let rollout = handle.stage("v4", closure("v4@1", move |_: &f64| Ok(answer))).unwrap();
+            let rollout = rollout.bake(crate::rollout::plan::Bake::new(Duration::from_secs(3_600)));
+            rollout.promote().unwrap();
+            rollout
+        };
+        let first = watched(4.0);
+        assert!(matches!(first.rollback("complaints"), RollbackOutcome::RolledBack { .. }));
+        handle.inner.control.lock().retained.retain(|kept| kept.version.id != *"v4");
+        let again = watched(5.0);
+        let held = handle.inner.control.lock();
+        assert!(!handle.inner.serving.take_back(Back::Watched(first.number)).may_have_replaced_live());
+        assert_eq!(answers(&handle), 5.0);
+        let back = handle.inner.serving.take_back(Back::Watched(again.number));
+        assert!(back.may_have_replaced_live());
+        assert_eq!(answers(&handle), 3.0);
+        drop((held, back));
+        assert_eq!(first.rollback("again"), RollbackOutcome::Nothing);
     }
 
     #[test]

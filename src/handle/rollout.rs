@@ -548,7 +548,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         let cause = Cause::Operator { reason: bounded_text(reason) };
         let inner = &*self.handle.inner;
-        let back = Back::Watched(self.version.as_str());
+        let back = Back::Watched(self.number);
         let ahead = inner.serving.take_back(back);
         let lowered = self.handle.confirm_awake(back, ahead, |control, desk| {
             inner.lower_in_all(control, desk, |control, desk| control.lower(self.number, cause, desk))

@@ -11,7 +11,6 @@ use crate::control::adopt::Start;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::SavedControl;
-use crate::model::Tier;
 use crate::rollout::guard::Stated;
 use crate::rollout::guard::guard::Guard;
 use crate::state::names::{JOURNAL, Place};
@@ -208,15 +207,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if !version.is_cold() {
             return None;
         }
-        self.control.lock().waking.push(version.id);
-        // Whoever is emptying it looks again before it does.
-        version.wanted.set(Tier::Hot);
+        {
+            // Under the lock under which it is said how ready versions are to be.
+            let _control = self.control.lock();
+            version.begin_waking();
+        }
         let started = self.serving.clock.reading();
         let failure = self.wake_aside(version);
         let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
         let (tier, now) = (self.tier_of(&**version), self.serving.clock.now());
         let control = &mut *self.control.lock();
-        control.woken(version);
+        version.woken();
         if failure.is_none() {
             control.settled(version, tier, took, now);
         }

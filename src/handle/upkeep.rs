@@ -120,8 +120,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn note(&self, done: Done) {
         let now = self.serving.clock.now();
         let control = &mut *self.control.lock();
+        let (Done::Maintained { version, .. } | Done::Settled { version, .. } | Done::Drilled { version, .. }) = &done;
+        // Of one that is gone there is nothing to note: another one may go by its name by now.
+        if !control.loaded().iter().any(|loaded| Arc::ptr_eq(loaded, version)) {
+            return;
+        }
         match done {
             Done::Maintained { version, failure, doubt } => {
+                let version = version.id;
                 control.set_degraded((version, Lack::Lost), failure, now);
                 if let Some(Doubt { lasted, reason }) = doubt {
                     let lasted_nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
@@ -131,8 +137,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     control.announcer.announce(now, epoch, event);
                 }
             }
-            Done::Settled { version, asked, reached, took } => {
+            Done::Settled { version, asked, noted, reached, took } => {
                 let failure = match reached {
+                    // Somebody has woken it since, and has noted where it is: it is settled once more where it is to be elsewhere.
+                    Ok(_) if version.tiers_noted() != noted => None,
                     Ok(tier) => {
                         version.arrived_for(asked);
                         control.settled(&version, tier, took, now);
@@ -174,7 +182,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 return Ok(Some(version));
             };
             let control = &mut *self.control.lock_urgently();
-            control.woken(&version);
+            version.woken();
             control.lose(&version, reason.clone(), now);
             if matches!(back, Back::To(_)) {
                 return Err(Lost { version: version.id, reason });
@@ -232,7 +240,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 Ok(Err(error)) => Some(told(error)),
                 Err(error) => Some(error.to_string()),
             };
-            done(Done::Maintained { version: version.id, failure, doubt });
+            done(Done::Maintained { version: Arc::clone(version), failure, doubt });
         }
         Some(())
     }
@@ -246,7 +254,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         for version in callable(versions) {
             let started = self.serving.clock.reading();
             let upkeep = (Activity::Upkeep, self.staging_deadline);
-            let asked = version.wanted.tier();
+            let (noted, asked) = (version.tiers_noted(), version.wanted.tier());
             let settled = round.call(version, upkeep, || version.settle())?;
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             // An error's text and destructor may be the host's: before anybody takes note of it under a lock.
@@ -255,7 +263,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 Ok(Err(error)) => Err(told(error)),
                 Err(error) => Err(error.to_string()),
             };
-            done(Done::Settled { version: Arc::clone(version), asked, reached, took });
+            done(Done::Settled { version: Arc::clone(version), asked, noted, reached, took });
         }
         Some(())
     }
@@ -352,6 +360,52 @@ mod tests {
     use crate::handle::handle::ModelHandle;
     use crate::handle::options::Threads;
     use crate::model::closure::closure;
+
+    /// Bug: a version that a rollback had woken was told to be cold, and the next rollback woke it once more. Cause: upkeep had taken it there before,
+    /// and what came of that was noted later. Fix: it is noted only where nobody has noted a tier since it was asked.
+    #[test]
+    fn what_upkeep_did_before_a_version_was_woken_is_not_noted_afterwards() {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap().promote().unwrap();
+        let (core, now) = (&handle.inner, handle.inner.serving.clock.now());
+        let version = Arc::clone(&core.control.lock().retained[0].version);
+        let settled = |noted| {
+            let (version, asked, reached) = (Arc::clone(&version), Tier::Cold, Ok(Tier::Cold));
+            core.note(Done::Settled { version, asked, noted, reached, took: Duration::ZERO });
+        };
+        let noted = version.tiers_noted();
+        version.begin_waking();
+        assert!(version.is_cold(), "for another rollback it is, until it is awake");
+        core.control.lock().settled(&version, Tier::Warm, Duration::ZERO, now);
+        version.woken();
+        settled(noted);
+        assert!(!version.is_cold());
+        settled(version.tiers_noted());
+        assert!(version.is_cold());
+    }
+
+    /// Bug: a version that was well was told to lack something. Cause: what upkeep had found of one that was taken off was noted after another
+    /// one had come by its name. Fix: it is known by what it is.
+    #[test]
+    fn what_upkeep_found_of_a_version_that_is_gone_is_noted_of_no_other_of_its_name() {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let stage = || handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap();
+        let (core, gone) = (&handle.inner, stage());
+        let version = Arc::clone(&core.control.lock().loaded()[1]);
+        let _ = gone.rollback("enough");
+        let _next = stage();
+        let failure = Some(String::from("it has lost a session"));
+        core.note(Done::Maintained { version, failure, doubt: None });
+        assert!(!core.control.lock().is_degraded(gone.version()));
+    }
 
     /// Bug: on a busy core a rollback waited 2.5 s. Cause: the thread of upkeep, which gets only the time that nobody else wants,
     /// was put aside with the control lock. Fix: its work takes no such lock; whoever ticks takes note of what came of it.

@@ -17,8 +17,8 @@ pub(crate) enum Back<'a> {
     /// Nowhere while candidates are exposed, since those are taken off; otherwise to the version before live.
     Whatever,
     BeforeLive,
-    /// To the version before live, where live is this one and is watched after its promotion.
-    Watched(&'a str),
+    /// To the version before live, where live is watched after its promotion in this attempt.
+    Watched(u32),
     To(&'a str),
 }
 

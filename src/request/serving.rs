@@ -159,7 +159,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let table = self.routing.load();
         let is_done = match back {
             Back::Whatever => table.owner.is_some(),
-            Back::Watched(version) => table.live().version.id != *version,
+            Back::Watched(attempt) => table.watched != Some(attempt),
             Back::BeforeLive | Back::To(_) => false,
         };
         drop(table);
@@ -173,9 +173,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             let goes = table.before.as_ref().is_some_and(|before| match back {
                 Back::Whatever => before.is_next,
                 Back::BeforeLive => true,
-                Back::Watched(version) => {
+                Back::Watched(attempt) => {
                     let watch = table.previous.as_ref().map(|previous| previous.version.id);
-                    table.live().version.id == *version && watch == Some(before.arm.version.id)
+                    table.watched == Some(attempt) && watch == Some(before.arm.version.id)
                 }
                 Back::To(version) => before.arm.version.id == *version,
             });

@@ -25,6 +25,8 @@ pub(crate) struct Routing<V: ?Sized> {
     pub(crate) shadowing: Vec<Shadowing>,
     /// The version before live, while live is watched after its promotion: it answers what live fails on.
     pub(crate) previous: Option<Arm<V>>,
+    /// The attempt that live is watched in, by its number: versions of one name may be live one after the other.
+    pub(crate) watched: Option<u32>,
     /// Live, where it answers what belongs to a candidate that has lost its exposure, and all requests while nobody ticks:
     /// in no comparison, since when that happens is not left to chance.
     pub(crate) withheld: Option<Arm<V>>,
@@ -180,6 +182,7 @@ impl<V: ?Sized> Routing<V> {
             left: Vec::new(),
             // Should it go cold in just that moment, nobody's request is lost.
             previous: Some(Arm { stands_for: 0, ..self.live().clone() }),
+            watched: None,
             withheld: None,
             exposed: Vec::new(),
             before: None,
@@ -225,8 +228,20 @@ impl Routing<dyn AnyVersion> {
     /// The same table with versions that can be asked. `None` where one is of other types: no version of another handle
     /// ever comes into a table.
     pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Routing<Version<I, O>>> {
-        let Self { arms, owner, salt, shadowing, previous, withheld, exposed, before, lease, several, left } =
-            self;
+        let Self {
+            arms,
+            owner,
+            salt,
+            shadowing,
+            previous,
+            watched,
+            withheld,
+            exposed,
+            before,
+            lease,
+            several,
+            left,
+        } = self;
         let previous = match previous {
             Some(arm) => Some(arm.typed()?),
             None => None,
@@ -247,6 +262,7 @@ impl Routing<dyn AnyVersion> {
             salt,
             shadowing,
             previous,
+            watched,
             withheld,
             exposed,
             before,

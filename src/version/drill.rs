@@ -220,7 +220,8 @@ impl<I: ?Sized> Recent<I> {
     fn take(&self, input: &I) {
         if self.wanted.take() {
             let copy = copied(input, self.copy);
-            let copies = &mut *self.copies.lock();
+            // A thread that gets only the time that nobody else wants may have been put aside with the lock: another request is copied.
+            let Some(copies) = &mut self.copies.try_lock() else { return self.wanted.give_back() };
             match copy {
                 Ok(copy) => copies.inputs.push(copy),
                 Err(panic) => {

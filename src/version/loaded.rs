@@ -158,6 +158,10 @@ impl dyn AnyVersion + '_ {
 #[derive(Debug, Clone)]
 pub(crate) struct Readiness {
     pub(crate) tier: Tier,
+    /// How often it was noted in which tier it is.
+    noted: u64,
+    /// How many wake it.
+    pub(crate) waking: usize,
     /// The tier that it was asked for last and went as far to as it can: a model without that tier stays where it is.
     arrived_for: Option<Tier>,
     /// It has tiers to go to without being loaded again.
@@ -232,6 +236,8 @@ impl Known {
         let is_prepared = description.prepared;
         let readiness = Readiness {
             tier: Tier::Hot,
+            noted: 0,
+            waking: 0,
             arrived_for: None,
             is_prepared,
             memory: None,
@@ -312,9 +318,24 @@ impl Known {
         self.readiness.lock().clone()
     }
 
+    /// Whether it is to be woken before it answers. One that is being woken is, whatever is known of its tier, until it is awake.
     pub(crate) fn is_cold(&self) -> bool {
+        let readiness = self.readiness.lock();
         // TargetTier cold: it may be on its way there.
-        self.wanted.tier() == Tier::Cold || self.readiness.lock().tier == Tier::Cold
+        readiness.waking > 0 || self.wanted.tier() == Tier::Cold || readiness.tier == Tier::Cold
+    }
+
+    /// Somebody wakes it.
+    pub(crate) fn begin_waking(&self) {
+        let mut readiness = self.readiness.lock();
+        readiness.waking += 1;
+        // Whoever is emptying it looks again before it does.
+        self.wanted.set(Tier::Hot);
+    }
+
+    /// It is awake for them, or could not be woken.
+    pub(crate) fn woken(&self) {
+        self.readiness.lock().waking -= 1;
     }
 
     /// Notes that it has gone as far as it can to a tier.
@@ -324,7 +345,14 @@ impl Known {
 
     /// Notes the tier it is in; the one it was in.
     pub(crate) fn set_tier(&self, tier: Tier) -> Tier {
-        std::mem::replace(&mut self.readiness.lock().tier, tier)
+        let mut readiness = self.readiness.lock();
+        readiness.noted += 1;
+        std::mem::replace(&mut readiness.tier, tier)
+    }
+
+    /// How often that was noted: whoever takes it to another tier tells by this whether somebody has noted one meanwhile.
+    pub(crate) fn tiers_noted(&self) -> u64 {
+        self.readiness.lock().noted
     }
 
     pub(crate) fn weighed_at(&self) -> Option<Timestamp> {

@@ -50,6 +50,9 @@ use crate::version::prepare::StageError;
 /// When a version that could not be opened is tried again: it may not have been copied yet.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
 
+/// The thread that opens a version, or wakes it.
+const OPENER: &str = "switchback-open";
+
 /// How often the store is asked in one step: one that always has more to say keeps nothing else waiting for ever.
 const REQUESTS_MAX: usize = 1_024;
 
@@ -1004,8 +1007,7 @@ where
                     core.have(fleet, &wanted);
                 }
             };
-            let spawned = std::thread::Builder::new().name("switchback-open".into()).spawn(open);
-            if let Err(error) = spawned {
+            if let Err(error) = inner.threads.begin(OPENER, open) {
                 let _ = fleet.opened.0.send((version, Err(error.to_string())));
             }
         };
