@@ -150,6 +150,40 @@ impl Ahead {
     }
 }
 
+/// Something that one at a time does, for all who ask for it meanwhile: nobody waits for the turn, and nothing is left undone with nobody at it.
+#[cfg_attr(not(feature = "state"), allow(dead_code, reason = "only what is kept is written down"))]
+pub(crate) struct Asked(AtomicBool);
+
+#[cfg_attr(not(feature = "state"), allow(dead_code, reason = "only what is kept is written down"))]
+impl Asked {
+    pub(crate) fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Has it done: here or, where another has the turn, by that one.
+    pub(crate) fn ask<T>(&self, turn: impl Fn() -> Option<T>, act: impl Fn(T)) {
+        self.0.store(true, Ordering::Relaxed);
+        self.go_on(turn, act);
+    }
+
+    /// By whoever has let go of the turn: does what others have asked for while they had it. `act` lets go of the turn that it is given.
+    pub(crate) fn go_on<T>(&self, turn: impl Fn() -> Option<T>, act: impl Fn(T)) {
+        loop {
+            // Whoever asks writes this and then tries for the turn, and whoever has that lets go of it and then reads this: with the fence
+            // between, one of them sees what the other has done.
+            fence(Ordering::SeqCst);
+            if !self.0.load(Ordering::Relaxed) {
+                return;
+            }
+            // Another has it by now, and looks here when they have let go of it.
+            let Some(turn) = turn() else { return };
+            // Before it is done: what is asked for from now on may come too late for this time.
+            self.0.store(false, Ordering::Relaxed);
+            act(turn);
+        }
+    }
+}
+
 /// Which threads have come by, by their numbers.
 pub(crate) struct Came {
     numbers: Box<[AtomicU64]>,

@@ -19,6 +19,7 @@ use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::base::share::Share;
+use crate::base::sync::InFlight;
 use crate::model::error::ErrorKind;
 use crate::model::identity::Identity;
 use crate::request::buckets::{Buckets, ROLLOUTS_MAX};
@@ -132,6 +133,10 @@ pub(crate) struct Control {
     pub(crate) next_round: u64,
     pub(crate) arms: OrderedMap<u32, Windows>,
     pub(crate) counters: Vec<Counter>,
+    /// Which predictions candidates answer, where that is kept.
+    pub(crate) answers: Option<Arc<Answers>>,
+    /// The calls of the versions that are on trial in the table that was made last.
+    pub(crate) calls_on_trial: Vec<Arc<InFlight>>,
     pub(crate) spares: Vec<Exposure>,
     pub(crate) buckets: Buckets,
     pub(crate) salt: Box<[u8]>,
@@ -215,6 +220,8 @@ impl Control {
             next_round: 1,
             arms: OrderedMap::new(),
             counters: Vec::new(),
+            answers: None,
+            calls_on_trial: Vec::new(),
             spares: Vec::new(),
             buckets: Buckets::default(),
             salt: Box::default(),
@@ -706,8 +713,8 @@ impl Control {
     }
 
     /// Takes over what candidates have answered since the last time.
-    pub(crate) fn take_answers(&mut self, answers: Option<&Answers>) {
-        if let Some(answers) = answers {
+    pub(crate) fn take_answers(&mut self) {
+        if let Some(answers) = &self.answers {
             let (ids, missed) = answers.take();
             self.remember_answers(ids, missed);
         }

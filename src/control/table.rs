@@ -91,6 +91,8 @@ impl Control {
             Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 }
         });
         let left = if !exposed.is_empty() { self.calls_left(&arms) } else { Vec::new() };
+        let on_trial = arms.iter().filter(|arm| arm.on_trial());
+        self.calls_on_trial = on_trial.map(|arm| arm.version.calls()).collect();
         let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
         let before = self.before_arm(previous.as_ref(), joins);
         // A candidate that waits since a crash, or until its circuit closes, keeps its buckets, and live answers them. They are no part of
@@ -122,14 +124,28 @@ impl Control {
         }
     }
 
-    /// The calls under way of versions that are not on trial in these arms.
+    /// The calls under way of versions that are not on trial in these arms, and those of all that are in the table before: while this one is made
+    /// others may begin.
     fn calls_left(&self, arms: &[Arm<dyn AnyVersion>]) -> Vec<Arc<InFlight>> {
         let is_on_trial = |version: &Arc<dyn AnyVersion>| {
             arms.iter().any(|arm| arm.on_trial() && Arc::ptr_eq(&arm.version, version))
         };
         let known = std::iter::once(&self.live).chain(self.on_trial());
         let known = known.chain(self.retained.iter().map(|kept| &kept.version)).chain(self.retired.iter());
-        known.filter(|version| !is_on_trial(version)).filter_map(|version| version.calls_left()).collect()
+        let mut left: Vec<_> = known
+            .filter(|version| !is_on_trial(version))
+            .filter_map(|version| version.calls_left())
+            .collect();
+        let is_among = |calls: &Arc<InFlight>, left: &[Arc<InFlight>]| {
+            let on_trial = arms.iter().filter(|arm| arm.on_trial()).map(|arm| arm.version.calls());
+            on_trial.chain(left.iter().cloned()).any(|other| Arc::ptr_eq(&other, calls))
+        };
+        for calls in &self.calls_on_trial {
+            if !is_among(calls, &left) {
+                left.push(Arc::clone(calls));
+            }
+        }
+        left
     }
 
     /// What live's requests count for: its lifetime, every comparison that it is in, and the watch over it.

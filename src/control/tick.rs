@@ -304,9 +304,11 @@ impl Control {
                 self.spares.extend(spent.filter(|_| self.spares.len() < SPARES_MAX));
             }
         }
-        // What an intake that nobody can reach any more would collect, nobody would ever see.
-        counters.retain(|counter| counter.retired.is_none() || Arc::strong_count(&counter.intake) > 1);
         self.counters = counters;
+        // Before those go by which it is known whose they are.
+        self.take_answers();
+        // What an intake that nobody can reach any more would collect, nobody would ever see.
+        self.counters.retain(|counter| counter.retired.is_none() || Arc::strong_count(&counter.intake) > 1);
         self.scratch_units = units;
         joins.await_outcomes(awaited);
         // Where ticks are rarer than silence is long, some of these are due already. A tick later their silence would be too

@@ -99,7 +99,9 @@ impl Aside {
             let running = &mut *self.running.lock();
             let most = self.concurrency;
             for slot in &mut running.slots {
-                if matches!(slot, Slot::Runs { since, .. } if lasted(*since) >= after) && running.overdue < most {
+                if matches!(slot, Slot::Runs { since, .. } if lasted(*since) >= after)
+                    && running.overdue < most
+                {
                     given_back.push(std::mem::replace(slot, Slot::Overdue));
                     running.overdue += 1;
                 }
@@ -227,7 +229,9 @@ mod tests {
         let looks = Arc::new(Looks { aside: Arc::clone(&aside), could_look: Mutex::default() });
         let waker = Waker::from(Arc::clone(&looks));
         let mut context = Context::from_waker(&waker);
-        let Poll::Ready(Ok(first)) = pin!(aside.place(&clock)).poll(&mut context) else { panic!("it is free") };
+        let Poll::Ready(Ok(first)) = pin!(aside.place(&clock)).poll(&mut context) else {
+            panic!("it is free")
+        };
         let mut second = pin!(aside.place(&clock));
         assert!(second.as_mut().poll(&mut context).is_pending());
         drop(first);

@@ -638,6 +638,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             _ => None,
         };
         let mut control = Control::new(settings, live, clock.now());
+        control.answers = (retention.answers > 0).then(|| Arc::new(Answers::new(retention.answers)));
         // Every version is of this handle's types: it has just made them.
         let routing = control.table(&joins).typed().ok_or(BuildError::NoLive)?;
         let (keeper, remembered) = self.keeping.keeper(started, (process, lives), clock.now());
@@ -667,7 +668,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
                 })
             }),
             explore,
-            answers: (retention.answers > 0).then(|| Answers::new(retention.answers)),
+            answers: control.answers.clone(),
             recent: copy.zip(retention.drill.clone()).map(|(copy, drill)| Recent::new(copy, drill)),
             drift,
             segments,

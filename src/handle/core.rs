@@ -152,7 +152,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.before_lately.begin_tick();
             control.collect(&self.serving.joins, now);
             control.see_copies(self.serving.shadow_counts());
-            control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);
             if self.is_in_fleet() {
                 // What all have seen is judged, by whoever judges. What does not come back is seen where it was asked.

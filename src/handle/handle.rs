@@ -146,8 +146,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 if let Some(version) = &woken {
                     version.woken();
                 }
-                let is_awake =
-                    control.to_wake(back).is_none_or(|next| woken.as_ref().is_some_and(|own| Arc::ptr_eq(own, next)));
+                let is_awake = control
+                    .to_wake(back)
+                    .is_none_or(|next| woken.as_ref().is_some_and(|own| Arc::ptr_eq(own, next)));
                 // Lowering is never refused: where others go on going back it is done at last, and upkeep wakes what is live then.
                 if is_awake || wakes_left == 0 {
                     Ok(self.for_good(control, &mut lowered, change))
@@ -474,7 +475,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// where none are.
     pub fn recall(&self, version: &str) -> Option<Recall> {
         let control = &mut *self.inner.control.lock();
-        control.take_answers(self.inner.serving.answers.as_ref());
+        control.take_answers();
         let number = control.last_attempt_of(version)?;
         control.recall(number)
     }
@@ -782,6 +783,49 @@ mod tests {
         assert_eq!(rollback.join().unwrap(), RollbackOutcome::Nothing);
         assert_eq!(answers(&handle), 3.0);
         assert_eq!(handle.live(), "v3");
+    }
+
+    /// Bug: exposure was raised without an intention on disk, so that a crash in it was none of the candidate's. Cause: whether it is raised was asked
+    /// before somebody else lowered it, and not again. Fix: it is asked again where it happens.
+    #[cfg(all(feature = "state", feature = "testing"))]
+    #[test]
+    fn what_raises_by_the_time_that_it_is_done_is_written_down_first() {
+        let folder = std::env::temp_dir().join(format!("switchback-raised-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let faults = crate::testing::Faults::new();
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("v1@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .state(&folder)
+            .disk_faults(faults.clone())
+            .build()
+            .unwrap();
+        let rollout = handle.stage("v2", closure("v2@1", |_: &f64| Ok(2.0))).unwrap();
+        rollout.canary(0.3).unwrap();
+        faults.fail_after(0);
+        // Whoever says .2 has looked while it was .3, and then somebody says .1.
+        rollout.canary(0.1).unwrap();
+        let share = crate::Share::new(0.2).unwrap();
+        let refused = rollout.by_hand_raising(Vec::new(), crate::rollout::transition::Input::Canary(share));
+        assert!(matches!(refused, Err(crate::RolloutError::NotRecorded { .. })), "{refused:?}");
+        assert_eq!(rollout.status().unwrap().weight, crate::Share::new(0.1).unwrap());
+        faults.mend();
+        rollout.by_hand_raising(Vec::new(), crate::rollout::transition::Input::Canary(share)).unwrap();
+        assert_eq!(rollout.status().unwrap().weight, share);
+        drop((rollout, handle));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Bug: `close` waited for a load that nobody had cancelled, and came back with an error. Cause: it cancels what loads once, and one that was about to
+    /// begin was not among that yet. Fix: what begins to load looks whether the handle is closed, under the lock under which that is said.
+    #[test]
+    fn nothing_begins_to_load_in_a_handle_that_is_closed() {
+        let handle = three_lives();
+        handle.close(Duration::MAX).unwrap();
+        // As of whoever had looked before.
+        let opened = handle.inner.prepare_aside("v4".parse().unwrap(), || panic!("it is not opened"));
+        assert!(matches!(opened, Err(crate::StageError::Closed)));
+        assert!(handle.inner.loads.lock().is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::Timestamp;
+use crate::base::sync::Asked;
 use crate::control::control::Control;
 use crate::state::Journal;
 use crate::state::names::Place;
@@ -18,9 +19,8 @@ use crate::state::names::Place;
 /// Writes down what happens.
 pub(crate) struct Recorder {
     pub(crate) writing: Mutex<Writing>,
-    /// Somebody found another writing, and left it to them. Relaxed: a hint. A writer that looked just before it was set
-    /// leaves it up, and the next tick finds that not all is on disk.
-    pub(crate) again: AtomicBool,
+    /// Somebody has found another writing, and leaves it to them.
+    pub(crate) again: Asked,
     /// This life of the handle.
     pub(crate) process: u64,
     /// How often evidence is written where nothing else is.
@@ -72,7 +72,7 @@ impl Recorder {
                 at: now,
                 whole: true,
             }),
-            again: AtomicBool::new(false),
+            again: Asked::new(),
             process,
             checkpoint_every,
             written: (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)),

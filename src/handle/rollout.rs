@@ -639,7 +639,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn recall(&self) -> Option<Recall> {
         let inner = &self.handle.inner;
         let control = &mut *inner.control.lock();
-        control.take_answers(inner.serving.answers.as_ref());
+        control.take_answers();
         control.recall(self.number)
     }
 
@@ -650,14 +650,27 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::NobodyTicks);
         }
         let raised = inner.control.lock().raised_by(self.number, &input);
+        self.by_hand_raising(raised, input)
+    }
+
+    /// `raised`: the attempts that this raises, as far as was known before the turn to write was had.
+    pub(super) fn by_hand_raising(&self, raised: Vec<u32>, input: Input) -> Result<(), RolloutError> {
         if !raised.is_empty() {
             self.check()?;
         }
+        // A fleet agrees on all of it.
+        let is_written = !raised.is_empty() || self.handle.inner.is_in_fleet();
+        let mut unwritten = Vec::new();
         self.raise(raised, |control, desk| {
-            if !control.raised_by(self.number, &input).is_empty()
-                && let Some(attempt) = control.attempt(self.number)
-            {
-                has_its_guards(attempt)?;
+            let raises = control.raised_by(self.number, &input);
+            if !raises.is_empty() {
+                if !is_written {
+                    unwritten = raises;
+                    return Ok(());
+                }
+                if let Some(attempt) = control.attempt(self.number) {
+                    has_its_guards(attempt)?;
+                }
             }
             if let Input::Canary(weight) = input {
                 let left = control.room_for(self.number);
@@ -667,7 +680,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             }
             control.by_hand(self.number, input, desk)?;
             Ok(())
-        })
+        })?;
+        // Somebody has lowered it meanwhile: what raises is written down first.
+        if unwritten.is_empty() { Ok(()) } else { self.by_hand_raising(unwritten, input) }
     }
 
     /// Whether all that was said of the attempt here holds.

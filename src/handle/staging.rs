@@ -33,7 +33,15 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
         }
         let began = self.serving.clock.time_point();
         let priority = self.load_priority.found();
-        let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, began.at);
+        let mut loading = {
+            let control = &mut *self.control.lock();
+            if control.closed {
+                // Whoever closes says so first, and then cancels what loads: it was not among those yet.
+                self.loads.lock().retain(|(other, _)| *other != id);
+                return Err(StageError::Closed);
+            }
+            control.begin_loading((id, priority), &self.serving.joins, began.at)
+        };
         let (core, of_load, span) = (Arc::clone(self), throttle.clone(), self.traces.stage(id));
         let load = move || {
             let _span = span.stage(&of_load);

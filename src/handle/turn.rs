@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
+
 use super::core::Core;
 use super::record::{Recorder, Turn, Writing};
 use crate::base::causes::in_full;
@@ -52,8 +54,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn intend(&self, attempts: Vec<u32>) -> Result<Option<Turn<'_>>, StateError> {
         let Some(recorder) = &self.keeper.recorder else { return Ok(None) };
         let mut turn = recorder.turn();
-        self.write(recorder, &mut turn.0, false, attempts)?;
-        Ok(Some(turn))
+        match self.write(recorder, &mut turn.0, false, attempts) {
+            Ok(()) => Ok(Some(turn)),
+            Err(error) => {
+                drop(turn);
+                self.write_again(recorder);
+                Err(error)
+            }
+        }
     }
 
     /// Begins to write, in a turn that was taken before anything was adopted from the process that wrote until then.
@@ -70,33 +78,35 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if any {
             let _ = self.write(recorder, writing, false, Vec::new());
         }
-        self.write_again(recorder, turn);
+        drop(turn);
+        self.write_again(recorder);
     }
 
     fn raised(&self, turn: Option<Turn<'_>>) {
         if let (Some(recorder), Some(mut turn)) = (&self.keeper.recorder, turn) {
             // Where it fails the intention is on disk, an event tells, and the next tick tries again.
             let _ = self.write(recorder, &mut turn.0, false, Vec::new());
-            self.write_again(recorder, turn);
+            drop(turn);
+            self.write_again(recorder);
         }
     }
 
     /// Writes down what happened, unless somebody is writing: they, or the next tick, will.
     pub(crate) fn record(&self) {
-        let Some(recorder) = &self.keeper.recorder else { return };
-        match recorder.writing.try_lock() {
-            Some(mut writing) => {
-                let _ = self.write(recorder, &mut writing, false, Vec::new());
-                self.write_again(recorder, Turn(writing));
-            }
-            None => recorder.again.store(true, Ordering::Relaxed),
+        if let Some(recorder) = &self.keeper.recorder {
+            recorder
+                .again
+                .ask(|| recorder.writing.try_lock(), |writing| self.write_for_all(recorder, writing));
         }
     }
 
-    fn write_again(&self, recorder: &Recorder, mut turn: Turn<'_>) {
-        if recorder.again.swap(false, Ordering::Relaxed) {
-            let _ = self.write(recorder, &mut turn.0, false, Vec::new());
-        }
+    /// By whoever has let go of the turn: others may have found it taken.
+    fn write_again(&self, recorder: &Recorder) {
+        recorder.again.go_on(|| recorder.writing.try_lock(), |writing| self.write_for_all(recorder, writing));
+    }
+
+    fn write_for_all(&self, recorder: &Recorder, mut writing: MutexGuard<'_, Writing>) {
+        let _ = self.write(recorder, &mut writing, false, Vec::new());
     }
 
     /// Writes down what happened since the last time, if anything did, or if it is time for the evidence.
@@ -107,6 +117,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .writing
             .try_lock()
             .is_some_and(|writing| now.since(writing.at) >= recorder.checkpoint_every);
+        self.write_again(recorder);
         if !durable || due {
             let _span = self.traces.checkpoint();
             self.record();
@@ -117,7 +128,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn checkpoint(&self) -> Result<(), StateError> {
         let Some(recorder) = &self.keeper.recorder else { return Ok(()) };
         let _span = self.traces.checkpoint();
-        self.write(recorder, &mut recorder.writing.lock(), false, Vec::new())
+        let written = self.write(recorder, &mut recorder.writing.lock(), false, Vec::new());
+        self.write_again(recorder);
+        written
     }
 
     /// Writes down that the handle ends, with all that runs, and lets go of the journal.

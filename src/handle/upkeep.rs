@@ -120,7 +120,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn note(&self, done: Done) {
         let now = self.serving.clock.now();
         let control = &mut *self.control.lock();
-        let (Done::Maintained { version, .. } | Done::Settled { version, .. } | Done::Drilled { version, .. }) = &done;
+        let (Done::Maintained { version, .. }
+        | Done::Settled { version, .. }
+        | Done::Drilled { version, .. }) = &done;
         // Of one that is gone there is nothing to note: another one may go by its name by now.
         if !control.loaded().iter().any(|loaded| Arc::ptr_eq(loaded, version)) {
             return;

@@ -89,7 +89,7 @@ pub(crate) struct Serving<I: ?Sized, O> {
     /// The share of what the answer would hide that is let through.
     pub(crate) explore: Option<Share>,
     /// Which predictions candidates answer, where that is kept.
-    pub(crate) answers: Option<Answers>,
+    pub(crate) answers: Option<Arc<Answers>>,
     /// Copies of a few recent inputs, where retained versions are kept proven.
     pub(crate) recent: Option<Recent<I>>,
     /// The watch over what comes in and what is said of it, where that is watched.

@@ -38,8 +38,8 @@ pub(crate) struct Routing<V: ?Sized> {
     pub(crate) lease: Arc<Lease>,
     /// Several candidates are exposed, or calls of others have not returned.
     pub(crate) several: bool,
-    /// The calls of versions that are on trial no more and had some under way when the table was made: they keep threads of callers for as
-    /// long as they last. Not the versions, which are freed as soon as nobody is in them.
+    /// The calls of versions that are on trial no more and had some under way when the table was made, or may have begun some since by the table
+    /// before: they keep threads of callers for as long as they last. Not the versions, which are freed as soon as nobody is in them.
     pub(crate) left: Vec<Arc<InFlight>>,
 }
 

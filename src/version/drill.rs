@@ -221,7 +221,7 @@ impl<I: ?Sized> Recent<I> {
         if self.wanted.take() {
             let copy = copied(input, self.copy);
             // A thread that gets only the time that nobody else wants may have been put aside with the lock: another request is copied.
-            let Some(copies) = &mut self.copies.try_lock() else { return self.wanted.give_back() };
+            let Some(mut copies) = self.copies.try_lock() else { return self.wanted.give_back() };
             match copy {
                 Ok(copy) => copies.inputs.push(copy),
                 Err(panic) => {
@@ -341,6 +341,25 @@ mod tests {
         assert!(!recent.wanted.any(), "not before it is due");
         assert!(recent.due(at(62)).is_none());
         assert!(recent.wanted.any());
+    }
+
+    /// Bug: a request could wait for as long as a thread of idle priority was put aside. Cause: both took the lock of what is copied. Fix: a request
+    /// that finds it taken goes on, and the next one is copied.
+    #[test]
+    fn a_request_waits_for_nobody_who_looks_at_what_was_copied() {
+        let recent: Recent<u32> =
+            Recent::new(|input| Box::new(Keep::new(*input)), Drill::new().inputs(1).unwrap());
+        let at = Timestamp::from_unix_seconds;
+        assert!(recent.due(at(0)).is_none());
+        let held = recent.copies.lock();
+        recent.offer(&7);
+        drop(held);
+        assert!(recent.due(at(1)).is_none());
+        recent.offer(&8);
+        assert_eq!(
+            recent.due(at(1)).unwrap().inputs.iter().map(|copy| *copy.input()).collect::<Vec<_>>(),
+            [8]
+        );
     }
 
     /// Bug: a version that hung while it was asked for what was copied for the next drill kept that, and no drill came any more. Cause: as

@@ -281,7 +281,12 @@ impl Known {
         InFlight::within(those.chain(left.iter().map(|left| &**left)), 0..CALLS_MAX, most)
     }
 
-    /// Its calls, where some of callers' are under way: for whoever counts them without keeping the version.
+    /// Its calls, for whoever counts them without keeping the version.
+    pub(crate) fn calls(&self) -> Arc<InFlight> {
+        Arc::clone(&self.in_flight)
+    }
+
+    /// The same, where some of callers' are under way.
     pub(crate) fn calls_left(&self) -> Option<Arc<InFlight>> {
         let none = InFlight::within(std::iter::once(&*self.in_flight), 0..CALLS_MAX, 0);
         (!none).then(|| Arc::clone(&self.in_flight))

@@ -1240,10 +1240,12 @@ mod tests {
         let again: Arc<dyn AnyVersion> = Arc::new(again);
         handle.inner.bring_to_fleet(&again);
         drop(again);
-        let settle = || (0..20).for_each(|_| {
-            clock.advance(Duration::from_secs(1));
-            handle.tick();
-        });
+        let settle = || {
+            (0..20).for_each(|_| {
+                clock.advance(Duration::from_secs(1));
+                handle.tick();
+            })
+        };
         settle();
         rollout.promote().unwrap();
         settle();
@@ -1253,6 +1255,61 @@ mod tests {
         }
         assert_eq!(freed.try_iter().collect::<Vec<_>>(), vec![(Some("switchback-free".to_owned()), true); 2]);
         core.lock().take();
+    }
+
+    /// A destructor that takes its time.
+    struct TakesItsTime(Arc<std::sync::atomic::AtomicBool>);
+
+    impl Drop for TakesItsTime {
+        fn drop(&mut self) {
+            std::thread::park_timeout(Duration::from_millis(300));
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Bug: models could be freed after the last handle was gone, while the process ends and an engine's library with it. Cause: the thread that opens a
+    /// version for the fleet was none of those that are waited for. Fix: it is one of them.
+    #[test]
+    fn the_end_of_a_handle_waits_for_a_version_that_is_being_opened() {
+        let (clock, freed) = (clock(), Arc::<std::sync::atomic::AtomicBool>::default());
+        let store = Arc::new(InMemory::new(clock.clone()));
+        let build = |seed, threads, live| {
+            let (begun, opens) = crossbeam_channel::bounded(1);
+            let (release, released) = crossbeam_channel::bounded::<()>(0);
+            let open = move |_: &str| {
+                let _ = begun.try_send(());
+                let _ = released.recv();
+                let model: Box<dyn Model<f64, f64>> = Box::new(closure("v2@1", |_: &f64| Ok(2.0)));
+                Ok(model)
+            };
+            let builder = ModelHandle::builder("x").live("v1", live).source(open).threads(threads);
+            let fleet = Fleet::on(Arc::clone(&store)).seed(seed);
+            (builder.clock(clock.clone()).fleet(fleet).build().unwrap(), opens, release)
+        };
+        let slow = TakesItsTime(Arc::clone(&freed));
+        let live = closure("v1@1", move |_: &f64| {
+            let _its_own = &slow;
+            Ok(1.0)
+        });
+        let threads = Threads::background().tick_every(Duration::from_millis(2)).stripes(1);
+        let (handle, opens, release) = build(1, threads, Box::new(live) as Box<dyn Model<f64, f64>>);
+        let live = closure("v1@1", |_: &f64| Ok(1.0));
+        let (other, ..) = build(2, Threads::manual(), Box::new(live));
+        let mut staged = None;
+        for _ in 0..60_000 {
+            clock.advance(Duration::from_millis(200));
+            other.tick();
+            staged = staged.or_else(|| other.stage("v2", closure("v2@1", |_: &f64| Ok(2.0))).ok());
+            if opens.try_recv().is_ok() {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        assert!(staged.is_some() && handle.status().threads.iter().any(|thread| thread.name == OPENER));
+        let end = std::thread::spawn(move || drop(handle));
+        drop(release);
+        end.join().unwrap();
+        assert!(freed.load(Ordering::SeqCst), "live is freed before the handle is gone");
     }
 
     /// Bug: an idle member took .31 % of a core. Cause: it did all of a step twenty times a second, of which most found nothing to do.

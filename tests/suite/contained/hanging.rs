@@ -1089,7 +1089,9 @@ fn destructors_that_hang_lapse_no_lease() {
         }
         service.tick();
     });
-    assert!(events(&service, |event| matches!(event, EventKind::LeaseExpired { .. }).then_some(())).is_empty());
+    assert!(
+        events(&service, |event| matches!(event, EventKind::LeaseExpired { .. }).then_some(())).is_empty()
+    );
     assert_eq!(told_abandoned(&service).len(), 2);
 }
 

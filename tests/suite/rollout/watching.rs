@@ -119,6 +119,30 @@ fn what_a_version_had_answered_is_known_after_it_was_taken_back() {
     assert!(rollout.recall().is_some() && service.recall("v1").is_none());
 }
 
+/// Bug: what a version had answered was missing from `recall`, and not counted either, where somebody had looked at the status before the next
+/// tick. Cause: that lets go of what says whose an answer is, and only a tick took the answers. Fix: they are taken before that.
+#[test]
+fn what_a_version_had_answered_is_known_whoever_looks_first() {
+    let clock = clock();
+    let service = switchback::ModelHandle::builder("late")
+        .live("v1", says("one", 0.1))
+        .clock(clock.clone())
+        .threads(switchback::options::Threads::manual().stripes(1))
+        .retention(Retention::new().answers(10))
+        .build()
+        .unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.canary(1.0).unwrap();
+    let answers = ask(&service, 5);
+    let _ = rollout.rollback("enough");
+    for _ in 0..3 {
+        clock.advance(seconds(40 * 86_400));
+        let _ = service.status();
+    }
+    let ids: Vec<_> = answers.iter().map(|answer| answer.id()).collect();
+    assert_eq!(service.recall("v2").map(|recall| (recall.answered, recall.missed)), Some((ids, 0)));
+}
+
 /// Copies answered nobody.
 #[test]
 fn a_shadow_has_answered_nobody() {
