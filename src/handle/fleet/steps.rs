@@ -1271,11 +1271,18 @@ mod tests {
     /// version for the fleet was none of those that are waited for. Fix: it is one of them.
     #[test]
     fn the_end_of_a_handle_waits_for_a_version_that_is_being_opened() {
-        let (clock, freed) = (clock(), Arc::<std::sync::atomic::AtomicBool>::default());
+        let clock = clock();
         let store = Arc::new(InMemory::new(clock.clone()));
-        let build = |seed, threads, live| {
-            let (begun, opens) = crossbeam_channel::bounded(1);
-            let (release, released) = crossbeam_channel::bounded::<()>(0);
+        let (begun, opens) = crossbeam_channel::bounded(1);
+        let (release, released) = crossbeam_channel::bounded::<()>(0);
+        let build = |seed, threads| {
+            let freed = Arc::<std::sync::atomic::AtomicBool>::default();
+            let own = TakesItsTime(Arc::clone(&freed));
+            let live = closure("v1@1", move |_: &f64| {
+                let _its_own = &own;
+                Ok(1.0)
+            });
+            let (begun, released) = (begun.clone(), released.clone());
             let open = move |_: &str| {
                 let _ = begun.try_send(());
                 let _ = released.recv();
@@ -1284,17 +1291,11 @@ mod tests {
             };
             let builder = ModelHandle::builder("x").live("v1", live).source(open).threads(threads);
             let fleet = Fleet::on(Arc::clone(&store)).seed(seed);
-            (builder.clock(clock.clone()).fleet(fleet).build().unwrap(), opens, release)
+            (builder.clock(clock.clone()).fleet(fleet).build().unwrap(), freed)
         };
-        let slow = TakesItsTime(Arc::clone(&freed));
-        let live = closure("v1@1", move |_: &f64| {
-            let _its_own = &slow;
-            Ok(1.0)
-        });
         let threads = Threads::background().tick_every(Duration::from_millis(2)).stripes(1);
-        let (handle, opens, release) = build(1, threads, Box::new(live) as Box<dyn Model<f64, f64>>);
-        let live = closure("v1@1", |_: &f64| Ok(1.0));
-        let (other, ..) = build(2, Threads::manual(), Box::new(live));
+        let (handle, freed) = build(1, threads);
+        let (other, _) = build(2, Threads::manual());
         let mut staged = None;
         for _ in 0..60_000 {
             clock.advance(Duration::from_millis(200));
