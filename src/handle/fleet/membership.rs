@@ -290,16 +290,6 @@ impl Agent {
         self.versions.get(&wanted.version).filter(|known| known.identity == wanted.identity)
     }
 
-    /// Has a version at hand that was loaded. The one of two under its name that is not had any more: where both are the same it is the new one,
-    /// since the other may answer already.
-    pub(super) fn have(&mut self, version: Arc<dyn AnyVersion>) -> Option<Arc<dyn AnyVersion>> {
-        match self.versions.get(&version.id) {
-            Some(known) if Arc::ptr_eq(known, &version) => None,
-            Some(known) if known.identity == version.identity => Some(version),
-            _ => self.versions.insert(version.id, version),
-        }
-    }
-
     pub(super) fn head(&self) -> Option<&Applied> {
         self.member.following.applied.as_ref()
     }

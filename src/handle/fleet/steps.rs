@@ -139,11 +139,24 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn bring_to_fleet(&self, version: &Arc<dyn AnyVersion>) {
         if let Some(fleet) = &self.fleet {
             let agent = &mut *fleet.agent.lock();
-            let over = agent.have(Arc::clone(version));
-            self.control.lock().retire_unused(over);
+            self.bring(agent, Arc::clone(version));
             agent.brought.push((version.id, self.serving.clock.now()));
             agent.rests_until = Timestamp::default();
         }
+    }
+
+    /// Has a version at hand that was loaded. Where the same is in use under its name already that stays, and this one is over.
+    fn bring(&self, agent: &mut Agent, version: Arc<dyn AnyVersion>) {
+        let control = &mut *self.control.lock();
+        let known = agent.versions.get(&version.id).filter(|known| known.identity == version.identity);
+        let is_used = |known| control.loaded().iter().any(|used| Arc::ptr_eq(used, known));
+        let over = match known {
+            Some(known) if Arc::ptr_eq(known, &version) => None,
+            Some(known) if is_used(known) => Some(version),
+            _ => agent.versions.insert(version.id, version),
+        };
+        // To drop it is an engine's code, which is run under no lock.
+        control.retire_unused(over);
     }
 
     /// What is known of the fleet.
@@ -548,8 +561,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
                 Ok(version) => {
                     agent.failed.retain(|(failed, ..)| *failed != wanted);
-                    let over = agent.have(version);
-                    self.control.lock().retire_unused(over);
+                    self.bring(agent, version);
                 }
                 // It is being staged here, or was: it is looked at again in the next step. One that is cold was to be woken.
                 Err(_) if self.is_loading(wanted.version) || self.is_awake(agent, wanted) => {}
