@@ -971,8 +971,11 @@ impl State {
         while let Some((at, key)) = self.assumed_order.pop_front() {
             match self.correctable.get(&key) {
                 Some(outcome) if outcome.assumed => return self.settle_for_room(&key),
-                // It was told meanwhile.
-                Some(_) => self.correctable_order.push_back((at, key)),
+                // It was told meanwhile, and belongs among those that were told: they go, and are over, by their moments.
+                Some(_) => {
+                    let place = self.correctable_order.partition_point(|(other, _)| *other <= at);
+                    self.correctable_order.insert(place, (at, key));
+                }
                 None => {}
             }
         }

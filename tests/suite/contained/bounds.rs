@@ -184,6 +184,44 @@ fn the_last_outcomes_may_be_corrected_and_silence_takes_no_place_of_theirs() {
     );
 }
 
+/// Bug: an outcome that was assumed, and told afterwards, could be corrected for up to twice as long as may be, and one that was told later
+/// gave its place for it. Cause: once room was needed it went to the end of an order by time, behind newer ones. Fix: to where its moment belongs.
+#[test]
+fn what_was_assumed_and_is_told_by_now_goes_by_its_own_moment() {
+    let clock = clock();
+    let service: ModelHandle<f64, Vec<u64>> = ModelHandle::builder("list")
+        .live("v1", closure("list@1", |_: &f64| Ok(vec![1, 2, 3])))
+        .task(
+            Task::ranking(3, |items: &Vec<u64>, ranked| items.iter().for_each(|item| ranked.push(*item)))
+                .unwrap(),
+        )
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::relevant(0..0)).corrections(seconds(3_600)))
+        .clock(clock.clone())
+        .threads(Threads::manual().stripes(1))
+        .build()
+        .unwrap();
+    let predict = || service.predict(&1.0).unwrap().id();
+    let say = |id, items: u64| service.feedback(id, Outcome::relevant(0..items));
+    let assumed = [predict(), predict()];
+    clock.advance(seconds(60));
+    service.tick();
+    assert_eq!(service.status().feedback.assumed, 2);
+    assert_eq!(assumed.map(|id| say(id, 1)), [FeedbackOutcome::Corrected; 2]);
+    clock.advance(seconds(3_000));
+    // 4 KiB each, of 16 MiB, so that one has to go.
+    let told: Vec<_> = (0..4_096).map(|_| predict()).collect();
+    let (last, others) = told.split_last().unwrap();
+    others.iter().for_each(|id| assert_eq!(say(*id, 1_024), FeedbackOutcome::Counted));
+    assert_eq!(say(*last, 1_023), FeedbackOutcome::Counted);
+    assert_eq!(say(told[0], 1_023), FeedbackOutcome::Corrected, "the oldest goes");
+    assert_eq!(say(assumed[0], 2), FeedbackOutcome::Settled);
+    assert_eq!(say(assumed[1], 2), FeedbackOutcome::Corrected);
+    clock.advance(seconds(601));
+    service.tick();
+    assert_eq!(say(assumed[1], 3), FeedbackOutcome::Settled, "its hour is over");
+    assert_eq!(say(told[0], 1_022), FeedbackOutcome::Corrected);
+}
+
 /// Bug: outcomes that may be corrected took far more memory than the 16 MiB that they are bounded to. Cause: the bound was looked at when an
 /// outcome came and not when it was corrected, so small ones that were corrected to large ones got around it. Fix: one that would exceed it
 /// counts, and cannot be corrected again, which is counted.
