@@ -328,9 +328,9 @@ fn drift_delays(mut random: Random) -> [f64; 2] {
     for unit in 0..BEFORE + MOST {
         let bad = random.chance(if unit < BEFORE { REFERENCE } else { 2.0 * REFERENCE });
         detector.observe(Events { events: bad.into(), units: 1 });
-        let found = [detector.alarm(), peer.observe(bad)];
+        let found = [detector.has_risen(), peer.observe(bad)];
         if unit < BEFORE {
-            if detector.alarm() {
+            if detector.has_risen() {
                 detector.reset();
             }
             continue;

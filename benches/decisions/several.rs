@@ -224,7 +224,7 @@ fn false_alarm_after(mut random: Random, moves: bool, block: u64) -> f64 {
     const BELIEVED: f64 = 20.0;
     let mut detector = RateDetector::new(REFERENCE, RUN_LENGTH).unwrap();
     let mut units = 0;
-    while !detector.alarm() && (units as f64) < BELIEVED * RUN_LENGTH {
+    while !detector.has_risen() && (units as f64) < BELIEVED * RUN_LENGTH {
         let mut observed = Events::default();
         for _ in 0..block {
             let wave =

@@ -29,7 +29,7 @@ impl Detector for ByRate {
             self.detector.reset();
         }
         self.detector.observe(Events { events: x as u64, units: 1 });
-        self.drifted = self.detector.alarm();
+        self.drifted = self.detector.has_risen();
         self.drifted
     }
 }

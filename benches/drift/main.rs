@@ -461,7 +461,8 @@ fn estimated(report: &mut Report, failures: &mut Vec<String>) {
             oracle.push((known - realised).abs());
             naive.push((at_reference - realised).abs());
             inside += u32::from((found.low..=found.high).contains(&realised));
-            alarms[shifted] += u32::from(windows.against_training(&Options::default()).unwrap().any());
+            alarms[shifted] +=
+                u32::from(windows.against_training(&Options::default()).unwrap().has_drifted());
             right += realised;
         }
     }

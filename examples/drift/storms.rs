@@ -19,7 +19,7 @@ pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Result<Vec<usize>,
     let mut detector = RateDetector::new(SHARE, RUN_LENGTH)?;
     let mut alarms = |late: bool| {
         detector.observe(Events { events: late.into(), units: 1 });
-        let alarm = detector.alarm();
+        let alarm = detector.has_risen();
         if alarm {
             detector.reset();
         }

@@ -504,7 +504,7 @@ impl Attempt {
             };
             watch.seen = seen;
             watch.detector.observe(fresh);
-            if watch.detector.alarm() {
+            if watch.detector.has_risen() {
                 watch.detector.reset();
                 alarmed.push(place);
             }

@@ -196,12 +196,12 @@ mod tests {
             pass(&mut windows, hour, |number| amount(hour, number));
             let by_season = windows.against_season(&Options::default());
             assert_eq!(by_season.is_some(), hour >= 24, "hour {hour}");
-            assert!(by_season.is_none_or(|table| !table.any()), "hour {hour}");
-            assert!(windows.against_training(&Options::default()).unwrap().any());
+            assert!(by_season.is_none_or(|table| !table.has_drifted()), "hour {hour}");
+            assert!(windows.against_training(&Options::default()).unwrap().has_drifted());
         }
         let noon = 24 * 10 + 12;
         pass(&mut windows, noon, |number| amount(0, number));
-        assert!(windows.against_season(&Options::default()).unwrap().any());
+        assert!(windows.against_season(&Options::default()).unwrap().has_drifted());
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         // What was normal a week ago is forgotten.
         (0..24 * 6).for_each(|hour| pass(&mut windows, hour, |number| amount(hour, number)));
         (24 * 6..24 * 11).for_each(|hour| pass(&mut windows, hour, |number| 50.0 + amount(hour, number)));
-        assert!(!windows.against_season(&Options::default()).unwrap().any());
+        assert!(!windows.against_season(&Options::default()).unwrap().has_drifted());
     }
 
     #[test]

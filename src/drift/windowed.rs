@@ -53,7 +53,7 @@ impl WindowSize {
 ///     windows.record(Timestamp::from_unix_seconds(second), &[Cell::from((second * 7 % 1_000) as f64)])?;
 /// }
 /// windows.advance(Timestamp::from_unix_seconds(7_200));
-/// assert!(!windows.against_training(&Options::default()).expect("an hour is full").any());
+/// assert!(!windows.against_training(&Options::default()).expect("an hour is full").has_drifted());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -212,14 +212,14 @@ impl WindowedProfile {
         let seasons = self.seasons.as_ref()?;
         let (others, hour) = seasons.last()?;
         let table = compare_windows(&others, hour, options).ok()?;
-        if !table.any() {
+        if !table.has_drifted() {
             return Some(table);
         }
         // Of few rows nothing could be told, and that explains nothing.
         let wanted = options.rows_wanted().max(others.rows() / 2);
         let enough = seasons.shifted().filter(|shifted| shifted.rows() >= wanted);
         let mut tables = enough.filter_map(|shifted| compare_windows(&shifted, hour, options).ok());
-        Some(tables.find(|shifted| !shifted.any()).unwrap_or(table))
+        Some(tables.find(|shifted| !shifted.has_drifted()).unwrap_or(table))
     }
 }
 
@@ -247,13 +247,13 @@ mod tests {
         pass(&mut windows, 10, 0.0);
         assert!(windows.against_training(&Options::default()).is_none());
         pass(&mut windows, 11, 0.0);
-        assert!(!windows.against_training(&Options::default()).unwrap().any());
+        assert!(!windows.against_training(&Options::default()).unwrap().has_drifted());
         assert!(windows.against_previous(&Options::default()).is_none());
         pass(&mut windows, 12, 400.0);
-        assert!(!windows.against_previous(&Options::default()).unwrap().any());
+        assert!(!windows.against_previous(&Options::default()).unwrap().has_drifted());
         windows.advance(Timestamp::from_unix_seconds(60 * 13));
-        assert!(windows.against_training(&Options::default()).unwrap().any());
-        assert!(windows.against_previous(&Options::default()).unwrap().any());
+        assert!(windows.against_training(&Options::default()).unwrap().has_drifted());
+        assert!(windows.against_previous(&Options::default()).unwrap().has_drifted());
         windows.advance(Timestamp::from_unix_seconds(60 * 1_000));
         assert_eq!(windows.last().unwrap().rows(), 0);
         let table = windows.against_training(&Options::default()).unwrap();

@@ -94,7 +94,7 @@ fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
     let status = service.status().drift.unwrap();
     assert_eq!((status.counted, status.skipped, status.misfits), (9 * 600, 0, 0));
     assert!(status.alerts.is_empty() && status.windows == 9);
-    assert!(!status.against_previous.unwrap().any());
+    assert!(!status.against_previous.unwrap().has_drifted());
     let text = serde_json::to_string(&service.status()).unwrap();
     assert!(serde_json::from_str::<switchback::status::Status>(&text).unwrap().drift.is_some());
 }
@@ -150,8 +150,12 @@ fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
         );
     }
     let of = &service.drift().unwrap().rollouts[0];
-    assert!(of.against_live.as_ref().unwrap().any() && of.since_it_began.as_ref().unwrap().any());
-    assert!(!of.live_since_it_began.as_ref().unwrap().any() && !of.inputs.as_ref().unwrap().any());
+    assert!(
+        of.against_live.as_ref().unwrap().has_drifted() && of.since_it_began.as_ref().unwrap().has_drifted()
+    );
+    assert!(
+        !of.live_since_it_began.as_ref().unwrap().has_drifted() && !of.inputs.as_ref().unwrap().has_drifted()
+    );
 
     let rollout = rollout.guard(guard::drift());
     (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
@@ -423,7 +427,7 @@ fn a_change_of_clocks_is_no_drift_and_a_night_at_noon_is_one() {
                 hour += 1;
                 windows.advance(switchback::Timestamp::from_unix_seconds(hour * 3_600));
                 let table = windows.against_season(&Comparison::default());
-                drifted += u32::from(table.is_some_and(|table| table.any()));
+                drifted += u32::from(table.is_some_and(|table| table.has_drifted()));
             }
             drifted
         };
@@ -640,7 +644,7 @@ fn another_live_that_says_something_else_is_no_drift_of_the_world() {
     service.stage("v2", Scripted::new("v2", |x: &f64| higher(*x))).unwrap().promote().unwrap();
     assert_eq!(hours(1, |x| x), [0, 0]);
     let drift = service.drift().unwrap();
-    assert!(drift.windows == windows + 6 && drift.against_previous.is_some_and(|table| !table.any()));
+    assert!(drift.windows == windows + 6 && drift.against_previous.is_some_and(|table| !table.has_drifted()));
     assert_eq!(hours(26, |x| x), [0, 0]);
     // What it says itself is held against what it said.
     assert_eq!(hours(2, |x| 1.0 - x / 10.0), [1, 0]);

@@ -279,7 +279,7 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
             Moment(seen.store_now)
         ))?;
     }
-    if let Some(why) = seen.is_contested() {
+    if let Some(why) = seen.contested() {
         out.line(&format!("wrong: {why}"))?;
     }
     if let Some(reason) = &seen.frozen {

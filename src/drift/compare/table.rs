@@ -78,7 +78,7 @@ impl DriftTable {
     }
 
     /// Whether anything has drifted.
-    pub fn any(&self) -> bool {
+    pub fn has_drifted(&self) -> bool {
         self.drifted().next().is_some()
     }
 

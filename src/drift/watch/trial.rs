@@ -132,7 +132,7 @@ impl Trial {
         // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
         // one of them does later.
         let closely = options.look(options.error(), options.effect_floor() / 2.0);
-        if seen.live_since(&closely).is_some_and(|table| table.any()) {
+        if seen.live_since(&closely).is_some_and(|table| table.has_drifted()) {
             (self.first, self.moved) = (Some(seen.answers.clone()), true);
         }
         (self.seen, self.is_new) = (Some(Arc::new(seen)), true);
@@ -174,7 +174,7 @@ impl Seen {
         };
         let drifted: Vec<DriftRow> = table.iter().flat_map(DriftTable::drifted).cloned().collect();
         let closely = self.options.look(self.options.error(), distance / 2.0);
-        let any = |table: Option<DriftTable>| table.is_some_and(|table| table.any());
+        let any = |table: Option<DriftTable>| table.is_some_and(|table| table.has_drifted());
         if drifted.is_empty() {
             Fault::Nobodys
         } else if any(self.live_since(&closely)) || (self.moved && !any(self.since_it_began(&closely))) {

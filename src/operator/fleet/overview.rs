@@ -144,7 +144,7 @@ impl Reach {
 
 impl FleetOverview {
     /// What is wrong with its history, where a process that is there knows another one.
-    pub fn is_contested(&self) -> Option<String> {
+    pub fn contested(&self) -> Option<String> {
         let diverged = self.members.iter().filter(|member| member.state == FleetState::Diverged).count();
         (diverged > 0).then(|| {
             format!(
@@ -169,7 +169,7 @@ impl fmt::Display for FleetOverview {
         if let Some(silent) = self.silent {
             write!(f, "; nothing was written for {} s by this machine's clock", silent.as_secs())?;
         }
-        if let Some(why) = self.is_contested() {
+        if let Some(why) = self.contested() {
             write!(f, "; {why}")?;
         }
         if let Some(reason) = &self.frozen {

@@ -21,9 +21,9 @@ use crate::base::invalid::ArgumentError;
 ///
 /// let mut detector = RateDetector::new(0.1, 10_000.0)?;
 /// (0..50).for_each(|_| detector.observe(Events { events: 2, units: 20 }));
-/// assert!(!detector.alarm());
+/// assert!(!detector.has_risen());
 /// (0..20).for_each(|_| detector.observe(Events { events: 6, units: 20 }));
-/// assert!(detector.alarm());
+/// assert!(detector.has_risen());
 /// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -120,7 +120,7 @@ impl RateDetector {
     }
 
     /// Whether the rate has risen.
-    pub fn alarm(&self) -> bool {
+    pub fn has_risen(&self) -> bool {
         self.statistic() >= EValue::of(self.run_length)
     }
 
@@ -143,7 +143,7 @@ mod tests {
         let (mut units, runs) = (0_u64, 200);
         for _ in 0..runs {
             let mut detector = RateDetector::nearest(0.1, 500.0);
-            while !detector.alarm() {
+            while !detector.has_risen() {
                 let event = chance.uniform() < 0.1;
                 detector.observe(Events { events: event.into(), units: 1 });
                 units += 1;
@@ -165,7 +165,7 @@ mod tests {
                 });
                 detector.reset();
                 let mut delay = 0;
-                while !detector.alarm() {
+                while !detector.has_risen() {
                     detector.observe(Events { events: (chance.uniform() < 0.2).into(), units: 1 });
                     delay += 1;
                 }
