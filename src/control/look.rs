@@ -109,6 +109,9 @@ pub struct LookRollout {
     pub since: Timestamp,
     /// Its guards, as they are written; guards of the host's own have no such form.
     pub guards: Vec<String>,
+    /// Guards that it had before a start and that are not there since, by name: it is held until they are added again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// The evidence of its guards, the host's own among them, at the last tick that is written down; empty before the
     /// first.
     pub evidence: Vec<Evidence>,
@@ -249,7 +252,7 @@ fn evidence(found: &Found) -> Result<Vec<SeenOfAttempt>, StateError> {
 }
 
 pub(crate) fn look_at(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRollout {
-    let SavedAttempt { number, version, state, guards, stated, plan, .. } = saved;
+    let SavedAttempt { number, version, state, guards, stated, missing, plan, .. } = saved;
     LookRollout {
         number: *number,
         version: version.version,
@@ -261,6 +264,7 @@ pub(crate) fn look_at(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRoll
         steps: plan.as_ref().map_or(0, |plan| plan.steps().len()),
         since: state.entered,
         guards: guards.iter().map(|guard| guard.rule.to_string()).chain(stated.iter().cloned()).collect(),
+        missing: missing.clone(),
         evidence,
     }
 }

@@ -180,6 +180,9 @@ pub(crate) struct SavedAttempt {
     /// The names of guards that only the host can add again: its own, and those that could not be had any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hosts: Vec<String>,
+    /// Those of them that nobody has added again in the life that wrote this, by which the rollout is held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) missing: Vec<String>,
     /// Windows of drift that were looked at.
     #[serde(default)]
     pub(crate) looks: u32,
@@ -494,6 +497,7 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         guards: attempt.tests().map(GuardTest::saved).collect(),
         stated,
         hosts,
+        missing: attempt.missing.clone(),
         looks: attempt.looks,
         plan: attempt.plan.clone(),
         bake: attempt.bake,

@@ -206,7 +206,8 @@ pub(crate) fn rollout_row(rollout: &LookRollout) -> Vec<String> {
     };
     let paused = if rollout.paused { ", paused" } else { "" };
     let (version, since) = (rollout.version.to_string(), Moment(rollout.since).to_string());
-    let guards = rollout.guards.join("; ");
+    let missing = rollout.missing.iter().map(|guard| format!("missing: {guard}"));
+    let guards = rollout.guards.iter().cloned().chain(missing).collect::<Vec<_>>().join("; ");
     let guards = if guards.is_empty() { "-".to_owned() } else { guards };
     vec![version, format!("{}{step}{paused}", rollout.phase), share, since, guards]
 }

@@ -8,7 +8,7 @@ use switchback::guard::{Guard, Verdict};
 use switchback::options::Labels;
 use switchback::plan::Bake;
 use switchback::state::history;
-use switchback::status::release;
+use switchback::status::{look, release};
 use switchback::{Kpi, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, Task, Truth, guard};
 
 use super::remembering::{OfTheHosts, end, remembering, versions};
@@ -36,9 +36,13 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
     rollout.pause("lunch").unwrap();
     drop(rollout);
     end(service);
+    let missing = || look(&folder.0).unwrap().unwrap().rollouts.remove(0).missing;
+    assert!(missing().is_empty());
 
     for _ in 0..2 {
         let service = remembering(&clock, &folder.0).build().unwrap();
+        service.checkpoint().unwrap();
+        assert_eq!(missing(), ["one of the host's"]);
         let rollout = service.rollout("v2").unwrap();
         let status = rollout.status().unwrap();
         assert_eq!((status.phase, status.paused, status.weight), (Phase::Staged, true, share(0.0)));
@@ -69,6 +73,8 @@ fn a_paused_candidate_goes_on_under_no_plan_without_the_guards_that_it_had() {
     let rollout = service.rollout("v2").unwrap().guard(OfTheHosts(Verdict::Fail));
     rollout.resume().unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.25));
+    service.checkpoint().unwrap();
+    assert!(missing().is_empty());
     ask(&service, 100);
     tick(&service, &clock);
     assert_eq!(rollout.phase(), Phase::Aborted, "the guard that is back has failed it");
