@@ -12,6 +12,8 @@ pub(crate) struct Circuit {
     pub(crate) open_until: Option<Timestamp>,
     /// The number of the first exposure that counts: what earlier ones have seen is over.
     pub(crate) closed_since: u32,
+    /// When it was last told that a live that is watched was spared.
+    pub(crate) spared: Option<Timestamp>,
 }
 
 /// How often live failed in the last few ticks: what happens now is halved at each.

@@ -289,6 +289,17 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mostly: Option<ErrorKind>,
     },
+    /// A live that is watched failed on many requests in a row, and the version before fails as well: it stays live, since in its place too there is
+    /// only one that fails. Told again after ten minutes where it is so still.
+    Spared {
+        /// Live.
+        version: VersionId,
+        /// How many requests in a row it failed on, at the least: more are needed where the version before fails on some too.
+        failures: u32,
+        /// What it failed on most in this rollout.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mostly: Option<ErrorKind>,
+    },
     /// Calls of a version on trial have not ended for so long that they count as never ending: it is taken off. The threads that
     /// they are on are lost for as long as the model keeps them.
     Overdue {
@@ -800,6 +811,11 @@ impl fmt::Display for Event {
             EventKind::Tripped { version, failures, mostly } => write!(
                 f,
                 "circuit breaker open: {version} failed on at least {failures} requests in a row, live answers instead{}",
+                most_often(*mostly)
+            ),
+            EventKind::Spared { version, failures, mostly } => write!(
+                f,
+                "{version} failed on at least {failures} requests in a row and stays live: the version before fails as well{}",
                 most_often(*mostly)
             ),
             EventKind::Overdue { version, calls, oldest } => write!(

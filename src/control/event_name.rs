@@ -33,6 +33,7 @@ impl EventKind {
             Self::Draining { .. } => "draining",
             Self::LeaseExpired { .. } => "lease_expired",
             Self::Tripped { .. } => "tripped",
+            Self::Spared { .. } => "spared",
             Self::Overdue { .. } => "overdue",
             Self::Held { .. } => "held",
             Self::CircuitOpened { .. } => "circuit_opened",
@@ -99,6 +100,7 @@ impl EventKind {
             | Self::Paused { version, .. }
             | Self::Resumed { version, .. }
             | Self::Tripped { version, .. }
+            | Self::Spared { version, .. }
             | Self::Overdue { version, .. }
             | Self::Held { version, .. }
             | Self::CircuitOpened { version, .. }
@@ -172,6 +174,7 @@ impl EventKind {
         "draining",
         "lease_expired",
         "tripped",
+        "spared",
         "overdue",
         "held",
         "circuit_opened",

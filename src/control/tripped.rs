@@ -18,6 +18,9 @@ use crate::version::loaded::AnyVersion;
 /// How long a circuit stays open before the version is tried again.
 const OPEN: Duration = Duration::from_secs(30);
 
+/// How long it is not told again that a live that is watched was spared: in an outage its breaker trips at every tick.
+const TOLD_FOR: Duration = Duration::from_secs(600);
+
 impl Control {
     /// Tells every breaker what live fails on.
     pub(crate) fn tell_breakers(&mut self) {
@@ -57,20 +60,26 @@ impl Control {
         let numbers: Vec<u32> =
             numbers.map(|attempt| attempt.number).filter(|number| self.has_tripped(*number)).collect();
         let (of_live, of_before) = (self.live_lately.turned_bad(), self.before_lately.turned_bad());
-        let mut spared = false;
+        let (mut spared, mut told) = (false, Vec::new());
         for number in numbers {
             let now = desk.now;
             let Some(attempt) = self.attempt_mut(number) else { continue };
-            let version = attempt.version;
+            let (version, candidate) = (attempt.version, attempt.candidate);
             let baking = attempt.state.phase == Phase::Baking;
             let shared = if baking { of_before } else { of_live };
             // What another version fails on has nothing to do with a pipeline that does not fit its own model.
             let shared = shared && !self.is_misfit(version);
             if shared && baking {
                 // It goes on answering: in its place too there is only one that fails. What was counted is no reason any more.
+                let mostly = self.fails_most_on(candidate);
                 let next = self.next_exposure;
                 let Some(attempt) = self.attempt_mut(number) else { continue };
-                attempt.circuit = Circuit { closed_since: next, ..Circuit::default() };
+                let before = attempt.circuit.spared.filter(|at| now.since(*at) < TOLD_FOR);
+                if before.is_none() {
+                    told.push(EventKind::Spared { version, failures, mostly });
+                }
+                let spared_at = before.or(Some(now));
+                attempt.circuit = Circuit { closed_since: next, spared: spared_at, ..Circuit::default() };
                 spared = true;
                 continue;
             }
@@ -87,7 +96,7 @@ impl Control {
         }
         if spared {
             // With exposures that have counted nothing yet.
-            self.publish(desk, Vec::new());
+            self.publish(desk, told);
         }
         self.revert_misfit(desk);
     }

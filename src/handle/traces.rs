@@ -256,6 +256,7 @@ fn level(event: &Event) -> Level {
         | Kind::Recalled { .. }
         | Kind::LeaseExpired { .. }
         | Kind::Tripped { .. }
+        | Kind::Spared { .. }
         | Kind::Overdue { .. }
         | Kind::Held { .. }
         | Kind::CircuitOpened { .. }

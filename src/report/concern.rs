@@ -36,6 +36,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
         | Kind::Tripped { version, .. }
+        | Kind::Spared { version, .. }
         | Kind::Overdue { version, .. }
         | Kind::ThreadAbandoned { version, .. }
         | Kind::CircuitOpened { version, .. }

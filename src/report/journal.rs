@@ -135,6 +135,7 @@ fn is_of_a_trial(kind: &EventKind, candidate: VersionId) -> bool {
         | Kind::NoWayBack { version, .. }
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
+        | Kind::Spared { version, .. }
         | Kind::Overdue { version, .. }
         | Kind::Held { version, .. }
         | Kind::CircuitOpened { version, .. }

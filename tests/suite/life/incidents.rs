@@ -260,6 +260,44 @@ fn a_breaker_that_tripped_as_an_outage_began_condemns_no_watched_live() {
     assert_eq!((world.handle.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
 }
 
+/// Bug: nothing told that the breaker of a watched live had tripped and that it was spared. Cause: what was counted was let go of in silence. Fix:
+/// an event, once in ten minutes of an outage.
+#[test]
+fn a_watched_live_that_is_spared_is_told_of_once() {
+    let clock = clock();
+    // Two outages, each of which begins with requests that the version before happens to answer.
+    let is_out = |ask: &Ask| ask.second == 10 || ask.second == 40;
+    let before = version("one", &clock, move |ask: &Ask| {
+        let fails = is_out(ask) && ask.number % 100 > 5;
+        (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let live = version("two", &clock, move |ask: &Ask| {
+        (if is_out(ask) { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let mut world = World::new(service(&clock, 1).live("v1", before).build().unwrap(), &clock, 1);
+    let rollout = world.handle.stage("v2", live).unwrap().guard(guard::error_rate().at_most(0.05));
+    let rollout = rollout.bake(Bake::new(Duration::from_secs(3_600)));
+    rollout.promote().unwrap();
+    for _ in 0..45 {
+        for _ in 0..100 {
+            let ask = world.ask();
+            let _ = world.handle.predict(&ask);
+        }
+        world.tick();
+    }
+    assert_eq!((world.handle.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    let spared: Vec<String> = world
+        .handle
+        .events()
+        .iter()
+        .filter(|event| event.kind.name() == "spared")
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(spared.len(), 1, "{spared:?}");
+    let told = "requests in a row and stays live: the version before fails as well; most often";
+    assert!(spared[0].contains("v2 failed on at least") && spared[0].contains(told), "{spared:?}");
+}
+
 /// And one that breaks the limit by itself, though it does not fail outright, is taken back, whoever can be asked.
 #[test]
 fn a_watched_live_that_breaks_its_absolute_limit_alone_is_taken_back() {
