@@ -58,6 +58,9 @@ pub(crate) struct Snapshot {
     frozen: bool,
     /// The share that a step may give it: what other candidates leave.
     room: Share,
+    /// A guard that it was watched by before a start is not here, and nobody has said that it may go on without: a watch that lacks one shows
+    /// nothing, however long it lasts.
+    lacks_guards: bool,
     /// It is asked nothing, since it failed together with live: nothing is raised before it is asked again, whoever guards it.
     circuit_is_open: bool,
     progress: (u64, u64),
@@ -154,6 +157,7 @@ impl Snapshot {
         let (plan, frozen, now) = (self.plan.as_ref(), self.frozen, self.now);
         let moved = transition(&self.state, plan, frozen, now, Input::Judged(judgement));
         let moved = moved.ok().filter(|moved| !(self.circuit_is_open && moved.raises()));
+        let moved = moved.filter(|moved| !(self.lacks_guards && *moved == Move::Finish));
         let moved = moved.unwrap_or(Move::Stay);
         // Its guards pass, and others have what it would be given: nothing is raised, written down or decided until they leave it.
         let lacks_room = match moved {
@@ -576,6 +580,7 @@ impl Control {
             plan: attempt.plan.clone(),
             frozen: self.frozen.is_some(),
             room: self.room_left(attempt.number),
+            lacks_guards: attempt.state.paused && !attempt.missing.is_empty(),
             circuit_is_open: attempt.circuit.open_until.is_some(),
             progress: (
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,

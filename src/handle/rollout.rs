@@ -297,6 +297,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 ));
             }
             let mut is_new = false;
+            let missing = attempt.missing.len();
             let expanded = match &said {
                 Said::Stated(Stated::Rule(rule)) => rule.expanded(&attempt.promised),
                 _ => None,
@@ -311,6 +312,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 }
                 // Ours outlives the lock: dropping a guard is the host's code.
                 _ => is_new = attempt.add_guard(Arc::clone(&guard), said, &setting)?,
+            }
+            if attempt.state.phase == Phase::Baking && attempt.state.paused && attempt.missing.len() < missing {
+                attempt.state.last_anew(desk.now);
             }
             if is_new {
                 control.begin_anew(self.number, GUARDS_CHANGED, desk);

@@ -49,6 +49,11 @@ impl State {
         self.anew = self.anew.wrapping_add(1);
     }
 
+    /// Restarts the time of the watch: until now it lacked a guard.
+    pub(crate) fn last_anew(&mut self, now: Timestamp) {
+        self.leave_out(self.lasted(now));
+    }
+
     /// Leaves out a time in which nobody could see how it does.
     pub(crate) fn leave_out(&mut self, time: Duration) {
         self.idle = self.idle.saturating_add(time);
