@@ -268,6 +268,10 @@ impl Control {
         let before = self.requests;
         // Before the labels of their time become evidence.
         joins.settle_silence(now);
+        // Where ticks are rarer than silence is long, some of what is drained now is due already: labels are evidence once that is settled too. A
+        // tick later their silence would be too late for evidence, and what was said by then not: rates would seem higher than they are.
+        let is_rare = joins.settles_within(now.since(since));
+        let complete = if is_rare { since } else { now };
         let mut awaited: Vec<Awaited> = Vec::new();
         let mut units = std::mem::take(&mut self.scratch_units);
         let mut counters = std::mem::take(&mut self.counters);
@@ -296,7 +300,7 @@ impl Control {
             if let Some(seat) = &mut self.seat {
                 seat.asked.add(Asked { all: units.asked, keyed: units.keyed });
             }
-            self.absorb_intake(counter, &units, since, now);
+            self.absorb_intake(counter, &units, since, (complete, now));
             if unused {
                 counter.retired = Some(now);
                 if counter.bits_seen == 0 {
@@ -315,9 +319,7 @@ impl Control {
         self.counters.retain(|counter| counter.retired.is_none() || Arc::strong_count(&counter.intake) > 1);
         self.scratch_units = units;
         joins.await_outcomes(awaited);
-        // Where ticks are rarer than silence is long, some of these are due already. A tick later their silence would be too
-        // late for evidence, and what was said by then not: rates would seem higher than they are.
-        if joins.settle_silence(now) {
+        if joins.settle_silence(now) || is_rare {
             self.absorb_intakes(since, now);
         }
         #[cfg(feature = "forecast")]
@@ -333,17 +335,23 @@ impl Control {
     fn absorb_intakes(&mut self, since: Timestamp, now: Timestamp) {
         let mut counters = std::mem::take(&mut self.counters);
         let none = Units::default();
-        counters.iter_mut().for_each(|counter| self.absorb_intake(counter, &none, since, now));
+        counters.iter_mut().for_each(|counter| self.absorb_intake(counter, &none, since, (now, now)));
         self.counters = counters;
     }
 
     /// Takes over what one counter's outcomes have become, with the units that were drained with them, and requests that are
-    /// in the scratch tally.
-    fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
+    /// in the scratch tally. Labels become evidence that were complete at the first of the two moments.
+    fn absorb_intake(
+        &mut self,
+        counter: &mut Counter,
+        units: &Units,
+        since: Timestamp,
+        (complete, now): (Timestamp, Timestamp),
+    ) {
         let of_live = self.lifetime(self.live.id).is_some_and(|arm| counter.feeds.arms.contains(&arm));
         let of_before = self.before_watched().is_some_and(|arm| counter.feeds.arms.contains(&arm));
         let (delta, _) = &mut self.scratch;
-        let collection = counter.intake.drain(delta, now, counter.retired.is_none());
+        let collection = counter.intake.drain(delta, complete, counter.retired.is_none());
         if !delta.is_empty() {
             self.requests += delta.answered_for_callers();
             if of_live {

@@ -794,6 +794,11 @@ impl Joins {
         }
     }
 
+    /// Whether silence is settled of some that were predicted within this time.
+    pub(crate) fn settles_within(&self, time: Duration) -> bool {
+        self.assumption.as_ref().is_some_and(|assumption| assumption.after <= time)
+    }
+
     /// Assumes the outcomes that are due. Whether any were.
     pub(crate) fn settle_silence(&self, now: Timestamp) -> bool {
         let state = &mut *self.state.lock();

@@ -340,14 +340,15 @@ fn silence_is_evidence_with_the_labels_of_its_time() {
 
 /// Bug: with ticks rarer than silence is long, clicks were evidence and silence came too late to be, so that rates seemed
 /// higher than they were and labels to be missing. Cause: predictions already due when a tick first saw them were settled at
-/// the next one. Fix: they are settled at once.
+/// the next one. Fix: they are settled at once. And where silence itself says when labels are complete, those of its time had become evidence
+/// just before: they wait for it.
 #[test]
 fn silence_is_evidence_where_ticks_are_rarer_than_it_is_long() {
     let clock = clock();
     let service = builder(&clock)
         .threads(Threads::manual().tick_every(seconds(3_600)))
         .live("v1", says("one", 0.5))
-        .labels(Labels::at_random().assumed_after(seconds(1_800), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(1_800), Outcome::class(0)))
         .build()
         .unwrap();
     let rollout =
