@@ -164,6 +164,11 @@ impl Labels {
         if let Some((after, _)) = &self.assumed {
             let allowed = "longer than 0 s";
             ArgumentError::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
+            // Spoken outcomes would be evidence at once and silence later, as if more were spoken than are.
+            let allowed = "left out with labels.at_random, where a label that does not come says nothing";
+            let is_at_random = self.arrival == Some(Arrival::AtRandom);
+            let told = format!("{} s", after.as_secs_f64());
+            ArgumentError::unless(!is_at_random, "labels.assumed_after", told, allowed)?;
             // What is settled after the labels of its time were taken would be evidence of nothing: spoken outcomes alone would be.
             if let Some(Arrival::CompleteAfter(age)) = self.arrival {
                 let (after, age) = (after.as_secs_f64(), age.as_secs_f64());

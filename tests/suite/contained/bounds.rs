@@ -157,7 +157,7 @@ fn the_last_outcomes_may_be_corrected_and_silence_takes_no_place_of_theirs() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     let told: Vec<_> = ask(&service, 10).iter().map(|answer| answer.id()).collect();

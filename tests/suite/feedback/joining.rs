@@ -290,7 +290,7 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     let answers = ask(&service, 10);
@@ -314,7 +314,7 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
 
     let misfit = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::value(0.0)));
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::value(0.0)));
     assert!(matches!(misfit.build(), Err(BuildError::Assumption(FeedbackRefusal::NotOfThisTask))));
 }
 
@@ -326,7 +326,7 @@ fn what_was_known_in_time_and_comes_late_takes_the_place_of_what_was_assumed() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     let asked = clock.now();
@@ -352,7 +352,7 @@ fn silence_means_the_same_of_a_request_that_fell_back() {
     candidate.control().fail();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .limits(Limits::new().circuit_breaker(0))
         .build()
         .unwrap();
@@ -375,7 +375,7 @@ fn silence_judges_a_shadow_as_it_judges_live() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .shadowing(Shadowing::new())
         .build()
         .unwrap();
@@ -402,7 +402,7 @@ fn silence_about_a_unit_labels_it_once() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     service.request().batch(&[1.0, 2.0, 3.0]);
@@ -424,7 +424,7 @@ fn silence_about_what_was_censored_means_nothing() {
     let service = builder(&clock)
         .task(Task::binary(|p: &f64| *p).truth(blocked))
         .live("v1", live)
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     ask(&service, 10);

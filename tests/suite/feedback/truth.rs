@@ -6,7 +6,9 @@ use switchback::guard;
 use switchback::guard::Verdict;
 use switchback::options::{Labels, Shadowing, Threads};
 use switchback::testing::Scripted;
-use switchback::{Answer, Builder, Clock, Kpi, Outcome, Phase, PredictionId, Rollout, Step, Task, Truth};
+use switchback::{
+    Answer, BuildError, Builder, Clock, Kpi, Outcome, Phase, PredictionId, Rollout, Step, Task, Truth,
+};
 
 use crate::common::*;
 
@@ -382,7 +384,7 @@ fn a_value_that_was_refused_is_no_silence() {
     let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
     let service = builder(&clock)
         .task(task.kpi(Kpi::bounded("basket", 0.0, 200.0).unwrap()))
-        .labels(Labels::at_random().assumed_after(seconds(30), Outcome::kpi("basket", 0.0)))
+        .labels(Labels::new().assumed_after(seconds(30), Outcome::kpi("basket", 0.0)))
         .live("v1", says("one", 0.5))
         .build()
         .unwrap();
@@ -428,4 +430,15 @@ fn silence_that_is_settled_after_labels_are_complete_is_refused() {
     let told =
         "labels.assumed_after is 86400 s: it must be at most the 3600 s after which labels are complete";
     assert_eq!(refused, told);
+}
+
+/// Bug: a version whose clicks come fast seemed to be clicked more, where labels were said to come at random and silence to mean no. Cause: what was
+/// said was evidence at once, and what silence means once it was settled. Fix: the two contradict each other, and are refused together.
+#[test]
+fn labels_that_come_at_random_and_whose_silence_means_something_are_refused() {
+    let labels = Labels::at_random().assumed_after(seconds(60), Outcome::class(0));
+    let refused = builder(&clock()).labels(labels).live("v1", misses("one", 0.0)).build();
+    assert!(matches!(refused, Err(BuildError::Option(_))));
+    let told = "labels.assumed_after is 60 s: it must be left out with labels.at_random, where a label that does not come says nothing";
+    assert_eq!(refused.unwrap_err().to_string(), told);
 }

@@ -420,7 +420,7 @@ fn what_was_caused_by_the_answer_never_judges_a_shadow() {
     let service = builder(&clock)
         .task(task())
         .live("v1", says("one", 0.9))
-        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .shadowing(Shadowing::new())
         .build()
         .unwrap();

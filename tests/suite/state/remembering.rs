@@ -708,7 +708,7 @@ fn silence_about_predictions_made_before_a_start_means_what_it_meant() {
     let (clock, folder) = (clock(), Folder::new());
     let start = || {
         remembering(&clock, &folder.0)
-            .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+            .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
             .build()
             .unwrap()
     };
@@ -1557,7 +1557,7 @@ fn a_value_that_was_refused_before_a_start_is_no_silence_after_it() {
             let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
             remembering(&clock, &folder.0)
                 .task(task.kpi(Kpi::bounded("basket", 0.0, 200.0).unwrap()))
-                .labels(Labels::at_random().assumed_after(seconds(30), Outcome::kpi("basket", 0.0)))
+                .labels(Labels::new().assumed_after(seconds(30), Outcome::kpi("basket", 0.0)))
                 .build()
                 .unwrap()
         };
