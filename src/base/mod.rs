@@ -23,7 +23,6 @@ pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod ordered;
 pub(crate) mod os;
-#[cfg(feature = "state")]
 pub(crate) mod packed;
 pub(crate) mod share;
 pub(crate) mod standstill;

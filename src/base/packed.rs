@@ -11,6 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Packed(pub(crate) Arc<[u64]>);
 
+impl Packed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl FromIterator<u64> for Packed {
     fn from_iter<T: IntoIterator<Item = u64>>(numbers: T) -> Self {
         Self(numbers.into_iter().collect())

@@ -7,6 +7,7 @@ use super::guard::numbers::written;
 use crate::base::causes::debug_as_told;
 use crate::base::invalid::checked_when_read;
 use crate::base::ordered::OrderedMap;
+use crate::base::packed::Packed;
 use crate::base::share::read_fraction;
 use crate::model::identity::Identity;
 use crate::stats::sequential::EValue;
@@ -147,15 +148,31 @@ impl ErrorBudgetStatus {
 pub(crate) struct Tries {
     tries: OrderedMap<Identity, (u32, u64)>,
     counted: u64,
+    /// The same of those that were tried before all of these, by the first 48 bits of the identity, in the order in which they were tried. One that
+    /// begins as another does is taken to have been tried as often: it spends less than it may.
+    #[serde(default, skip_serializing_if = "Packed::is_empty")]
+    shortened: Packed,
 }
 
-/// Identities whose tries are remembered; the one that was tried longest ago is forgotten first.
+/// Identities whose tries are remembered, in full and shortened each; the one that was tried longest ago is forgotten first.
 const IDENTITIES_MAX: usize = 4_096;
+
+/// The bits of a shortened identity that say how often it was tried.
+const TRIES: u64 = u16::MAX as u64;
+
+/// The first bits of an identity, in the place where they stand in a shortened one.
+fn first_of(identity: Identity) -> u64 {
+    let first = identity.as_bytes().first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(first) & !TRIES
+}
 
 impl Tries {
     /// How often an identity was tried before.
     pub(crate) fn before(&self, identity: Identity) -> u32 {
-        self.tries.get(&identity).map_or(0, |(tries, _)| *tries)
+        let first = first_of(identity);
+        let shortened = self.shortened.0.iter().filter(|one| **one & !TRIES == first).map(|one| one & TRIES);
+        let in_full = self.tries.get(&identity).map_or(0, |(tries, _)| *tries);
+        in_full.max(shortened.max().unwrap_or_default() as u32)
     }
 
     /// How often an identity was tried before; counts another try.
@@ -163,11 +180,25 @@ impl Tries {
         self.counted += 1;
         let before = self.before(identity);
         self.tries.insert(identity, (before + 1, self.counted));
-        while self.tries.len() > IDENTITIES_MAX {
-            let oldest = self.tries.iter().min_by_key(|(_, (_, at))| *at).map(|(identity, _)| *identity);
-            oldest.and_then(|identity| self.tries.remove(&identity));
+        if self.tries.len() > IDENTITIES_MAX {
+            // Half of them at a time, so that they are put in order seldom.
+            self.shorten(IDENTITIES_MAX / 2, IDENTITIES_MAX);
         }
         before
+    }
+
+    /// Keeps the identities of those in full that were tried last, and shortened ones of those that were tried before them: so many of each.
+    pub(crate) fn shorten(&mut self, in_full: usize, shortened: usize) {
+        let of = |(identity, (tries, at)): (&Identity, &(u32, u64))| (*at, *identity, *tries);
+        let mut oldest: Vec<_> = self.tries.iter().map(of).collect();
+        oldest.sort_unstable();
+        oldest.truncate(self.tries.len().saturating_sub(in_full));
+        let mut all = self.shortened.0.to_vec();
+        for (_, identity, tries) in oldest {
+            self.tries.remove(&identity);
+            all.push(first_of(identity) | u64::from(tries).min(TRIES));
+        }
+        self.shortened = all.split_off(all.len().saturating_sub(shortened)).into_iter().collect();
     }
 }
 
@@ -221,6 +252,13 @@ mod tests {
             tries.begin(identity(&number.to_string()));
         }
         assert!(tries.tries.len() <= IDENTITIES_MAX);
+        assert_eq!(tries.begin(identity("a")), 2, "known by how it begins");
+        assert_eq!(tries.before(identity("a")), 3);
+        assert_eq!(tries.before(identity("c")), 0);
+        for number in 0..10_000 {
+            tries.begin(identity(&number.to_string()));
+        }
+        assert!(tries.tries.len() <= IDENTITIES_MAX && tries.shortened.0.len() <= IDENTITIES_MAX);
         assert_eq!(tries.begin(identity("a")), 0, "forgotten, since it was tried longest ago");
     }
 }
