@@ -522,13 +522,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             }
             _ => Ok(()),
         };
-        // What a fleet agrees on has epochs of its own.
+        // What a fleet agrees on has epochs of its own: by now it is true here.
         let is_in_fleet = self.handle.inner.is_in_fleet();
-        if is_in_fleet {
-            unchanged(&self.handle.inner.control.lock())?;
-        }
         let acting = |control: &mut Control, desk: Desk<'_>| {
-            if !is_in_fleet {
+            if is_in_fleet {
+                unchanged(&self.handle.inner.control.lock())?;
+            } else {
                 unchanged(control)?;
             }
             self.handle.acting(|control| raise(control, desk))(control)

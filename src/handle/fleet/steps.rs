@@ -207,6 +207,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if agent.member.following.contested {
             return Err(String::from(CONTESTED));
         }
+        // Whoever has looked here has seen what is true here: what others have agreed on since is so too before it is held against that.
+        if agent.aligned.as_ref().is_none_or(|aligned| aligned.print != over.written.print) {
+            self.make_true(fleet, agent);
+        }
         if head.min_writer > LIBRARY {
             return Err(String::from(
                 "a later release of this library decides in this fleet: upgrade this process",

@@ -7,13 +7,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use switchback::events::{Cause, EventKind};
 use switchback::model::{Identity, LoadError, ModelError};
-use switchback::operator::{FleetFinding, FleetOperator};
+use switchback::operator::{FleetFinding, FleetOperator, OperatorError};
 use switchback::options::{Fleet, Labels, Retention, Shadowing, Tiers};
 use switchback::plan::Bake;
 use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
-use switchback::{Builder, Clock, Model, Outcome, Phase, Plan, RollbackOutcome, Step, guard};
+use switchback::{Builder, Clock, Model, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, guard};
 
 use super::members::{Handle, World, staged, version};
+use crate::common::share;
 
 fn told(handle: &Handle, name: &str) -> usize {
     handle.events().iter().filter(|event| event.kind.name() == name).count()
@@ -471,6 +472,29 @@ fn whoever_judges_keeps_its_decisions_and_tells_which_guard_failed() {
 
 fn looks_at(world: &World, clock: &Clock) -> FleetOperator {
     FleetOperator::with_clock(&Fleet::on(world.line()), "late", clock.clone()).unwrap()
+}
+
+/// Bug: a share was raised in one process over what another had changed a moment before, though whoever asked had said what they had looked at. Cause:
+/// it was held against what was true in that process, before it had heard of the change. Fix: after.
+#[test]
+fn who_answers_is_held_against_what_others_have_agreed_on() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").canary(0.1).unwrap();
+    world.steps(6, 1);
+    let operator = world.members[1].operator();
+    let seen = operator.status().epoch;
+    world.members[0].rollout("v2").unwrap().canary(0.2).unwrap();
+    let refused = operator.at_epoch(seen).canary("v2", 0.3).unwrap_err();
+    let OperatorError::Rollout(RolloutError::EpochChanged { epoch, .. }) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(world.members[1].rollout("v2").unwrap().status().unwrap().weight, share(0.2));
+    // Nothing has happened since they looked again.
+    operator.at_epoch(epoch).canary("v2", 0.3).unwrap();
+    world.steps(6, 1);
+    let weights = world.members.iter().map(|member| member.rollout("v2").unwrap().status().unwrap().weight);
+    assert_eq!(weights.collect::<Vec<_>>(), [share(0.3); 2]);
 }
 
 /// Bug: `fleet status` and `fleet verify` said of a fleet that had been dead for hours that it had judged a second ago. Cause: all ages are as of the newest
