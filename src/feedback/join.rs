@@ -108,6 +108,9 @@ impl ShadowHalf {
 
 pub(crate) type Key = (u32, u64);
 
+/// An outcome that may be corrected: of which prediction, and of which figure.
+type Known = (Key, u8);
+
 /// All joins of a handle.
 pub(crate) struct Joins {
     pub(crate) process: u64,
@@ -130,10 +133,10 @@ pub(crate) struct Joins {
 pub(crate) struct State {
     pub(crate) intakes: OrderedMap<u32, Registered>,
     pub(crate) pages: HashMap<PageKey, Page>,
-    correctable: HashMap<Key, Correctable>,
-    correctable_order: VecDeque<(Timestamp, Key)>,
+    correctable: HashMap<Known, Correctable>,
+    correctable_order: VecDeque<(Timestamp, Known)>,
     /// The same of those that nobody has told: they go first.
-    assumed_order: VecDeque<(Timestamp, Key)>,
+    assumed_order: VecDeque<(Timestamp, Known)>,
     /// The bytes that the outcomes that may be corrected take beside their rows.
     correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
@@ -514,7 +517,7 @@ impl Joins {
             return if figure == TRUTH {
                 self.correct(state, key, actual, known_at, &intake)
             } else {
-                FeedbackOutcome::Repeated
+                self.replace_assumed(state, (key, figure), actual, &intake)
             };
         }
         let age = state.age(body, now);
@@ -532,7 +535,11 @@ impl Joins {
             let shadows = self.pair_with_outcome(state, body, actual, !joint || first_of_unit);
             let actual = actual.clone();
             let correctable = Correctable { body: *body, actual, known_at, assumed, labelled, shadows };
-            state.remember(key, correctable, now, &self.limits);
+            state.remember((key, TRUTH), correctable, now, &self.limits);
+        } else if assumed {
+            let (actual, shadows) = (actual.clone(), Vec::new());
+            let correctable = Correctable { body: *body, actual, known_at, assumed, labelled, shadows };
+            state.remember((key, figure), correctable, now, &self.limits);
         }
         FeedbackOutcome::Counted
     }
@@ -562,27 +569,55 @@ impl Joins {
     /// Counts the outcome of a unit as evidence: of a request without a key or the first of one that stays together, or of
     /// the first of a key.
     fn count_label(&self, intake: &Intake, body: &Body, figure: u8, actual: &Actual) -> Option<Place> {
-        let keyed = body.flags.has(Flags::KEYED);
         // What a version failed on and another answered has no counterpart among live's: a caller that got no answer has no
         // id. So what came of it is no evidence, for either arm.
         if !body.is_unit() || body.kept == Kept::Unreadable || body.flags.has(Flags::HIDDEN) {
             return None;
         }
-        intake.count_label(body.at, |labels| {
-            let arm = if keyed { &mut labels.keys } else { &mut labels.requests };
-            match actual {
-                Actual::Kpi { value, .. } => {
-                    let place = usize::from(figure.saturating_sub(1));
-                    if let Some(kpi) = self.kpis.get(place) {
-                        arm.count_kpi(place, kpi, *value, body.chance());
-                    }
-                }
-                _ => {
-                    arm.count(self.kind, &body.kept, actual, Sign::Plus, body.chance());
-                    self.label_segment(labels, body, &body.kept, (actual, Sign::Plus), keyed);
+        intake.count_label(body.at, |labels| self.label(labels, body, figure, (actual, Sign::Plus)))
+    }
+
+    /// Counts the outcome of a unit for the arm that answered it, or takes it back.
+    fn label(&self, labels: &mut Labels, body: &Body, figure: u8, (actual, sign): (&Actual, Sign)) {
+        let keyed = body.flags.has(Flags::KEYED);
+        let arm = if keyed { &mut labels.keys } else { &mut labels.requests };
+        match actual {
+            Actual::Kpi { value, .. } => {
+                let place = usize::from(figure.saturating_sub(1));
+                if let Some(kpi) = self.kpis.get(place) {
+                    arm.count_kpi(place, kpi, *value, sign, body.chance());
                 }
             }
-        })
+            _ => {
+                arm.count(self.kind, &body.kept, actual, sign, body.chance());
+                self.label_segment(labels, body, &body.kept, (actual, sign), keyed);
+            }
+        }
+    }
+
+    /// A second value of a business figure for the same prediction. What is told takes the place of what was assumed, once; what was told stands.
+    fn replace_assumed(
+        &self,
+        state: &mut State,
+        known: Known,
+        actual: &Actual,
+        intake: &Intake,
+    ) -> FeedbackOutcome {
+        let Some(assumed) = state.forget_correctable(&known) else { return FeedbackOutcome::Repeated };
+        if assumed.actual == *actual {
+            return FeedbackOutcome::Repeated;
+        }
+        let (body, figure) = (&assumed.body, known.1);
+        let outcomes = [(&assumed.actual, Sign::Minus), (actual, Sign::Plus)];
+        for (outcome, sign) in outcomes {
+            self.record(intake, &body.kept, figure, outcome, sign, false);
+        }
+        if let Some(place) = assumed.labelled {
+            intake.correct_label(place, |labels| {
+                outcomes.into_iter().for_each(|known| self.label(labels, body, figure, known));
+            });
+        }
+        FeedbackOutcome::Corrected
     }
 
     /// A second outcome for the same prediction. Of two, that which became known later is the truth, whichever came last;
@@ -595,7 +630,8 @@ impl Joins {
         known_at: Timestamp,
         intake: &Intake,
     ) -> FeedbackOutcome {
-        let Some(earlier) = state.correctable.get_mut(&key) else { return FeedbackOutcome::Settled };
+        let known = (key, TRUTH);
+        let Some(earlier) = state.correctable.get_mut(&known) else { return FeedbackOutcome::Settled };
         if earlier.actual == *actual {
             (earlier.known_at, earlier.assumed) = (earlier.known_at.max(known_at), false);
             return FeedbackOutcome::Repeated;
@@ -616,12 +652,7 @@ impl Joins {
         let (kind, chance) = (self.kind, body.chance());
         if let Some(place) = earlier.labelled {
             intake.correct_label(place, |labels| {
-                let keyed = body.flags.has(Flags::KEYED);
-                let arm = if keyed { &mut labels.keys } else { &mut labels.requests };
-                outcomes
-                    .iter()
-                    .for_each(|(outcome, sign)| arm.count(kind, &body.kept, outcome, *sign, chance));
-                outcomes.iter().for_each(|known| self.label_segment(labels, body, &body.kept, *known, keyed));
+                outcomes.into_iter().for_each(|known| self.label(labels, body, TRUTH, known));
             });
         }
         for shadow in &earlier.shadows {
@@ -649,7 +680,7 @@ impl Joins {
         if bytes > CORRECTABLE_BYTES_MAX {
             // There is no room for it beside the others: it counts, and is the last word.
             state.correctable_bytes -= earlier.actual.bytes();
-            state.correctable.remove(&key);
+            state.correctable.remove(&known);
             state.counts.uncorrectable += 1;
         } else {
             state.correctable_bytes = bytes;
@@ -762,7 +793,7 @@ impl Joins {
         let state = &mut *self.state.lock();
         if let Some(Pair::Known(actual, first_of_unit)) = state.pairs.remove(&key) {
             self.judge_pairs(&mut halves, body, &actual, first_of_unit);
-            if let Some(correctable) = state.correctable.get_mut(&key) {
+            if let Some(correctable) = state.correctable.get_mut(&(key, TRUTH)) {
                 correctable.shadows = halves;
             }
         } else if !halves.is_empty() {
@@ -947,7 +978,7 @@ impl State {
         self.pages.get(&key).and_then(|page| page.bits.get(word)).is_some_and(|word| word & bit != 0)
     }
 
-    fn remember(&mut self, key: Key, outcome: Correctable, now: Timestamp, limits: &JoinLimits) {
+    fn remember(&mut self, known: Known, outcome: Correctable, now: Timestamp, limits: &JoinLimits) {
         if limits.correction.is_zero() {
             return;
         }
@@ -961,47 +992,47 @@ impl State {
             }
         }
         self.correctable_bytes += bytes;
-        self.correctable.insert(key, outcome);
+        self.correctable.insert(known, outcome);
         let order = if assumed { &mut self.assumed_order } else { &mut self.correctable_order };
-        order.push_back((now, key));
+        order.push_back((now, known));
         // Those that had no room any more once they were corrected leave their place in the order behind.
         if order.len() > 2 * limits.correctable_max {
-            order.retain(|(_, key)| self.correctable.contains_key(key));
+            order.retain(|(_, known)| self.correctable.contains_key(known));
         }
     }
 
     /// Makes room for an outcome that may be corrected: the oldest goes that nobody has told, and only for one that was told the oldest of
     /// those that were. Whether any has gone.
     fn let_go_of_one(&mut self, for_assumed: bool) -> bool {
-        while let Some((at, key)) = self.assumed_order.pop_front() {
-            match self.correctable.get(&key) {
-                Some(outcome) if outcome.assumed => return self.settle_for_room(&key),
+        while let Some((at, known)) = self.assumed_order.pop_front() {
+            match self.correctable.get(&known) {
+                Some(outcome) if outcome.assumed => return self.settle_for_room(&known),
                 // It was told meanwhile, and belongs among those that were told: they go, and are over, by their moments.
                 Some(_) => {
                     let place = self.correctable_order.partition_point(|(other, _)| *other <= at);
-                    self.correctable_order.insert(place, (at, key));
+                    self.correctable_order.insert(place, (at, known));
                 }
                 None => {}
             }
         }
-        while let Some((_, key)) = pop_front_if(&mut self.correctable_order, |_| !for_assumed) {
-            if self.settle_for_room(&key) {
+        while let Some((_, known)) = pop_front_if(&mut self.correctable_order, |_| !for_assumed) {
+            if self.settle_for_room(&known) {
                 return true;
             }
         }
         false
     }
 
-    fn settle_for_room(&mut self, key: &Key) -> bool {
-        let known = self.forget_correctable(key);
-        self.counts.uncorrectable += u64::from(known);
-        known
+    fn settle_for_room(&mut self, known: &Known) -> bool {
+        let was_there = self.forget_correctable(known).is_some();
+        self.counts.uncorrectable += u64::from(was_there);
+        was_there
     }
 
-    fn forget_correctable(&mut self, key: &Key) -> bool {
-        let outcome = self.correctable.remove(key);
+    fn forget_correctable(&mut self, known: &Known) -> Option<Correctable> {
+        let outcome = self.correctable.remove(known);
         self.correctable_bytes -= outcome.as_ref().map_or(0, |outcome| outcome.actual.bytes());
-        outcome.is_some()
+        outcome
     }
 
     pub(crate) fn keep_pair(&mut self, key: Key, pair: Pair, at: Timestamp, max: usize) {
@@ -1025,11 +1056,11 @@ impl State {
     }
 
     pub(crate) fn forget(&mut self, now: Timestamp, limits: &JoinLimits) {
-        let is_over = |(at, _): &(Timestamp, Key)| now.since(*at) > limits.correction;
-        while let Some((_, key)) = pop_front_if(&mut self.correctable_order, is_over)
+        let is_over = |(at, _): &(Timestamp, Known)| now.since(*at) > limits.correction;
+        while let Some((_, known)) = pop_front_if(&mut self.correctable_order, is_over)
             .or_else(|| pop_front_if(&mut self.assumed_order, is_over))
         {
-            self.forget_correctable(&key);
+            self.forget_correctable(&known);
         }
         while let Some((_, key)) =
             pop_front_if(&mut self.pair_order, |(at, _)| now.since(*at) > limits.horizon)

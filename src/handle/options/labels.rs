@@ -79,8 +79,10 @@ impl Labels {
     /// Sets what silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks,
     /// where nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept
     /// at a time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and
-    /// the rest does not. Outcomes are [waited for](Self::horizon) at least twice as long. Where it is said when labels are
-    /// [complete](Self::complete_after), silence is settled by then: a longer `horizon` is refused.
+    /// the rest does not. Outcomes are [waited for](Self::horizon) at least twice as long. What is told after it was assumed takes its place, as far as
+    /// [corrections](Self::corrections) go: the value of a business figure once. Where it is said when labels are
+    /// [complete](Self::complete_after), silence is settled by then: a longer `horizon` is refused. So is what comes [at random](Self::at_random),
+    /// of which silence says nothing.
     pub fn assumed_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
         self.assumed = Some((horizon, outcome));
         self

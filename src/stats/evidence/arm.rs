@@ -215,12 +215,12 @@ impl ArmLabels {
         self.kpis.get_mut(place)
     }
 
-    /// Counts the value of a business figure.
-    pub(crate) fn count_kpi(&mut self, place: usize, kpi: &Kpi, value: f64, chance: u64) {
+    /// Counts the value of a business figure, or takes it back.
+    pub(crate) fn count_kpi(&mut self, place: usize, kpi: &Kpi, value: f64, sign: Sign, chance: u64) {
         let Some(counts) = self.kpi(place) else { return };
-        counts.values.count(value);
+        counts.values.record(value, sign);
         if let Some((low, high)) = kpi.low_and_high() {
-            counts.scores.count((value - low) / (high - low), chance);
+            counts.scores.record((value - low) / (high - low), sign, chance);
         }
     }
 

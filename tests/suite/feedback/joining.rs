@@ -343,6 +343,37 @@ fn what_was_known_in_time_and_comes_late_takes_the_place_of_what_was_assumed() {
     assert_eq!(accuracy(&total(&service.status(), "v1")), Some(1.0));
 }
 
+/// Bug: what was sold after its silence had been taken for nothing counted nowhere, and was told to be a repeat. Cause: only truths were kept to be
+/// corrected. Fix: so is what was assumed of a business figure, until it is told once.
+#[test]
+fn a_business_figure_that_is_told_takes_the_place_of_what_was_assumed_of_it() {
+    let clock = clock();
+    let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
+    let service = builder(&clock)
+        .task(task.kpi(Kpi::bounded("basket", 0.0, 200.0).unwrap()))
+        .live("v1", says("one", 0.9))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::kpi("basket", 0.0)))
+        .build()
+        .unwrap();
+    let answers = ask(&service, 3);
+    clock.advance(seconds(60));
+    service.tick();
+    assert_eq!(counts(&service).assumed, 3);
+    let say = |number: usize, outcome: Outcome| service.feedback(answers[number].id(), outcome);
+    let sold = |worth: f64| Outcome::kpi("basket", worth);
+    assert_eq!(say(0, sold(90.0)), FeedbackOutcome::Corrected);
+    assert_eq!(say(0, sold(50.0)), FeedbackOutcome::Repeated, "what was told stands");
+    assert_eq!(say(1, sold(0.0)), FeedbackOutcome::Repeated);
+    assert_eq!(say(1, sold(50.0)), FeedbackOutcome::Repeated);
+    // Its truth is another outcome.
+    assert_eq!(say(2, Outcome::class(1)), FeedbackOutcome::Counted);
+    assert_eq!(say(2, sold(30.0)), FeedbackOutcome::Corrected);
+    assert_eq!(say(2, Outcome::class(0)), FeedbackOutcome::Corrected);
+    let figures = total(&service.status(), "v1");
+    let basket = &figures.kpis[0];
+    assert_eq!((basket.outcomes, basket.mean, accuracy(&figures)), (3, Some(40.0), Some(0.0)));
+}
+
 /// Invariant 6. Bug: of a candidate's requests that fell back, those with a click counted and those without never did,
 /// because only answers of its own were waited for. Fix: whatever has an id is.
 #[test]
