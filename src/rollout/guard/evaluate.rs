@@ -106,6 +106,19 @@ impl Design {
         }
     }
 
+    /// Live's loss where it is beyond an absolute limit itself, and is asked about that: then only what is worse than live takes a candidate back.
+    pub(crate) fn lifted_by(&self, history: &History, phase: Phase) -> Option<f64> {
+        let asks_live = match history {
+            History::Events(stretch) => self.asks_live(stretch, phase),
+            History::Scores(stretch) => self.asks_live(stretch, phase),
+            History::Ratios(stretch) => self.asks_live(stretch, phase),
+            History::Values(_) | History::BySegment { .. } | History::Hidden(_) => false,
+        };
+        let beside = || Self { uses: self.beside.unwrap_or(self.uses), ..self.clone() };
+        let live = asks_live.then(|| beside().observe(history).live).flatten();
+        live.filter(|live| self.breaks(Some(*live)))
+    }
+
     /// Whether what is read of live breaks the rule's absolute limit.
     fn breaks(&self, live: Option<f64>) -> bool {
         matches!((self.margin, live), (Margin::AtMost(limit), Some(live)) if live > limit)

@@ -10,6 +10,7 @@ use super::rule::Rule;
 use super::sentence::{Names, of_segments, sentence};
 use super::verdict::Verdict;
 use crate::base::share::Share;
+use crate::base::text::significant;
 use crate::rollout::budget::Thresholds;
 use crate::rollout::phase::Phase;
 use crate::stats::sequential::EValue;
@@ -61,6 +62,12 @@ impl Test<'_> {
             notes.push(&worse);
         }
         let seen = self.design.observe(self.history);
+        let lifted = self.design.lifted_by(self.history, self.phase).filter(|_| verdict != Verdict::Pass);
+        let lifted = lifted.map(|live| {
+            let live = significant(self.design.reads(live), 4);
+            format!("live is beyond the limit as well, with {live}, so it is held against live")
+        });
+        notes.extend(lifted.as_deref());
         let mut evidence = Evidence::new(rule.to_string(), verdict);
         let reads = |loss: Option<f64>| loss.map(|loss| written(self.design.reads(loss)));
         evidence.samples = seen.samples;

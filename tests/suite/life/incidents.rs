@@ -298,6 +298,38 @@ fn a_watched_live_that_is_spared_is_told_of_once() {
     assert!(spared[0].contains("v2 failed on at least") && spared[0].contains(told), "{spared:?}");
 }
 
+/// Bug: a candidate that was far beyond its limit went on, and nothing that shows its guards said why. Cause: where live is beyond an absolute limit
+/// the candidate is held against live, in silence. Fix: the evidence has a note of it.
+#[test]
+fn what_is_held_against_a_live_that_breaks_the_limit_as_well_says_so() {
+    let notes = |of_live: f64| {
+        let clock = clock();
+        let on = |name: &str, rate: f64| {
+            version(name, &clock, move |ask: &Ask| {
+                (if ask.chance(1) < rate { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+            })
+        };
+        let mut world =
+            World::new(service(&clock, 1).live("v1", on("one", of_live)).build().unwrap(), &clock, 1);
+        let rollout =
+            world.handle.stage("v2", on("two", 0.1)).unwrap().guard(guard::error_rate().at_most(0.05));
+        rollout.canary(0.5).unwrap();
+        for _ in 0..3 {
+            for _ in 0..20 {
+                let ask = world.ask();
+                let _ = world.handle.predict(&ask);
+            }
+            world.tick();
+        }
+        let evidence = rollout.status().unwrap().evidence;
+        (evidence[0].verdict, evidence[0].note.clone().unwrap_or_default())
+    };
+    let told = "live is beyond the limit as well, with 0.";
+    let (verdict, note) = notes(0.2);
+    assert!(verdict == guard::Verdict::Inconclusive && note.contains(told), "{verdict}: {note}");
+    assert!(!notes(0.0).1.contains(told));
+}
+
 /// And one that breaks the limit by itself, though it does not fail outright, is taken back, whoever can be asked.
 #[test]
 fn a_watched_live_that_breaks_its_absolute_limit_alone_is_taken_back() {
