@@ -16,6 +16,9 @@ use crate::base::text::TEXT_MAX;
 #[serde(bound = "C: Counts")]
 pub(crate) struct Row<C: Counts> {
     pub(crate) name: Hex,
+    /// The name that the life of its process began with: by it whoever judges is known.
+    #[serde(default)]
+    pub(crate) life: Hex,
     /// Counts attempts to write. None is used twice.
     pub(crate) n: u64,
     pub(crate) nonce: Hex,

@@ -90,6 +90,7 @@ prop_compose! {
     fn row()(name in any::<u64>(), n in 1..u64::MAX, counts in book(), text in ".{0,20}") -> Row<Tally> {
         Row {
             name: Hex(name),
+            life: Hex(n),
             n,
             nonce: Hex(n),
             build: Build { library: 1, host: text.clone() },

@@ -25,6 +25,8 @@ use crate::fleet::store::{StoreOutcome, Tag};
 #[derive(Debug)]
 pub(crate) struct Publish<C: Counts> {
     pub(crate) name: Hex,
+    /// The first of its names.
+    life: Hex,
     n: u64,
     /// What is in the store under this name, as far as that is known.
     own: Option<Tag>,
@@ -75,8 +77,10 @@ struct Sent {
 
 impl<C: Counts> Publish<C> {
     pub(crate) fn new(build: Build, class: String, chance: &mut SplitMix64, now: Timestamp) -> Self {
+        let name = Hex(chance.bits());
         Self {
-            name: Hex(chance.bits()),
+            name,
+            life: name,
             n: 0,
             own: None,
             have: Book::default(),
@@ -276,6 +280,7 @@ impl<C: Counts> Publish<C> {
         };
         Row {
             name: self.name,
+            life: self.life,
             n: self.n,
             nonce,
             build: self.build.clone(),

@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::FleetError;
-use super::reach::{Reach, latest};
+use super::reach::{FoundRow, Reach, latest};
 use super::sweep::FleetFault;
 use crate::base::clock::{Shift, Timestamp};
 use crate::control::look::{LookRetained, LookRollout, look_at};
 use crate::control::settings::Quarantined;
 use crate::fleet::Key;
+use crate::fleet::format::hex::Hex;
 use crate::handle::fleet::agreement::{course_of, is_on_trial, why_of};
 use crate::handle::fleet::{FleetMember, FleetState};
 use crate::rollout::guard::evidence::Evidence;
@@ -48,7 +49,7 @@ pub struct FleetOverview {
     pub quarantined: Vec<Quarantined>,
     /// Why nothing moves by itself, where it was frozen.
     pub frozen: Option<String>,
-    /// The process that has judged last, by the name that its life began with.
+    /// The process that has judged last, by the name of its row; where it has none any more, by the one that its life began with.
     pub judge: Option<String>,
     /// When it has brought evidence together last.
     pub judged_at: Option<Timestamp>,
@@ -115,6 +116,11 @@ impl Reach {
         let store_now = latest(&listed).max(agreed.at).max(judged_at.unwrap_or_default());
         let shift = Shift::onto(agreed.now, store_now);
         let of = ledger.as_ref().map(|(ledger, _)| &**ledger);
+        let name_of = |judge: Hex| {
+            let is_its =
+                |row: &FoundRow| row.row.as_ref().is_ok_and(|row| row.life == judge && !row.state.is_last());
+            rows.iter().find(|(_, found)| is_its(found)).map_or(judge, |(name, _)| *name)
+        };
         Ok(FleetOverview {
             model: self.model.clone(),
             term: head.place.term,
@@ -129,7 +135,7 @@ impl Reach {
             rollouts,
             quarantined: agreed.saved.clone().on_time_line(shift).quarantined(),
             frozen: agreed.saved.frozen.clone(),
-            judge: of.map(|ledger| ledger.judge.to_string()),
+            judge: of.map(|ledger| name_of(ledger.judge).to_string()),
             judged_at,
             merged: of.map_or(0, |ledger| ledger.n),
             voids: of.map_or(0, |ledger| ledger.voids),

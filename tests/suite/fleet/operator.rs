@@ -171,6 +171,30 @@ fn staged(handle: &Handle, name: &'static str) -> Rollout<f64, f64> {
     handle.stage(name, closure(format!("{name}@1"), answers)).unwrap()
 }
 
+/// Bug: nobody could tell which of the processes was the one that judges. Cause: whoever judges is known by the name that its life began with, and its row
+/// has another one once a rollout is over. Fix: a row says both.
+#[test]
+fn whoever_judges_is_shown_by_the_name_of_its_row() {
+    let mut world = World::new(2);
+    let names = |world: &World<InMemory>| {
+        let seen = world.operator().overview().unwrap();
+        let members: Vec<String> = seen.members.iter().map(|member| member.name.clone()).collect();
+        (seen.judge.unwrap_or_default(), members)
+    };
+    let (_, before) = names(&world);
+    let rollout = staged(&world.members[0], "v2");
+    rollout.canary(0.2).unwrap();
+    // Until all have told what they count.
+    world.steps(40, 5);
+    let _ = rollout.rollback("enough");
+    world.steps(60, 5);
+    let (judge, members) = names(&world);
+    assert!(members.iter().all(|name| !before.contains(name)), "{before:?} {members:?}");
+    assert!(members.contains(&judge), "{judge} {members:?}");
+    let judging = world.members.iter().map(|member| member.fleet().unwrap()).find(|fleet| fleet.judges);
+    assert_eq!(judge, judging.unwrap().name);
+}
+
 #[test]
 fn whoever_is_no_member_sees_who_is_live_on_trial_and_there() {
     let mut world = World::new(2);
