@@ -124,13 +124,21 @@ pub(crate) fn hidden(
     cells
 }
 
-/// Two values with a mean and a standard deviation, as places on the lattice, and the chance of the higher one.
+/// Two values between 0 and 1 with a mean and a standard deviation, as places on the lattice, and the chance of the higher one. What lies further
+/// from its mean than that is from a bound has one of them there, and the other one is the seldom.
 fn two_places(mean: f64, spread: f64) -> (i16, i16, f64) {
     let place = |x: f64| (x.clamp(0.0, 1.0) * f64::from(Scores::STEPS)).round() as i16;
+    let variance = spread * spread;
     // As far apart as 0 and 1 where the spread is that of events.
-    let is_event = spread * spread >= 0.95 * mean * (1.0 - mean);
-    let (low, high) =
-        if is_event { (0, Scores::STEPS) } else { (place(mean - spread), place(mean + spread)) };
+    let (low, high) = if variance >= 0.95 * mean * (1.0 - mean) {
+        (0, Scores::STEPS)
+    } else if spread > mean {
+        (0, place(mean + variance / mean))
+    } else if spread > 1.0 - mean {
+        (place(mean - variance / (1.0 - mean)), Scores::STEPS)
+    } else {
+        (place(mean - spread), place(mean + spread))
+    };
     let at = |place: i16| f64::from(place) / f64::from(Scores::STEPS);
     let chance = if high > low { ((mean - at(low)) / (at(high) - at(low))).clamp(0.0, 1.0) } else { 0.0 };
     (low, high, chance)
@@ -297,4 +305,27 @@ pub(crate) fn ratios(
         );
     }
     cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: losses whose spread exceeds their mean varied too little in a forecast, so that a plan seemed to decide sooner than it does. Cause: the
+    /// lower of two equally likely values was cut off at 0. Fix: it is 0, and the higher one is as far off and as seldom as the spread asks for.
+    #[test]
+    fn two_places_have_the_mean_and_the_spread_that_they_are_to_have() {
+        for (mean, spread) in [(0.04, 0.12), (0.1, 0.15), (0.3, 0.35), (0.9, 0.15), (0.97, 0.14), (0.5, 0.2)]
+        {
+            let (low, high, chance) = two_places(mean, spread);
+            assert!(0 <= low && low < high && high <= Scores::STEPS, "{mean} {spread}: {low} {high}");
+            let [low, high] = [low, high].map(Scores::at);
+            let seen = low + chance * (high - low);
+            let varies = (chance * (1.0 - chance)).sqrt() * (high - low);
+            assert!((seen - mean).abs() < 1e-12, "{mean} {spread}: {seen}");
+            assert!((varies / spread - 1.0).abs() < 0.05, "{mean} {spread}: {varies}");
+        }
+        // As events.
+        assert_eq!(two_places(0.25, 0.44), (0, Scores::STEPS, 0.25));
+    }
 }
