@@ -171,6 +171,10 @@ def main():
         for variant in re.findall(r"#\[error\((?!transparent)(?:(?!#\[error\(|\n\}|#\[cfg\(test)[\s\S])*", code):
             if re.search(r"#\[(?:source|from)\b|^\s*source:", variant, re.M):
                 wrong.append(f"{'/'.join(module)}: an error has a message and a source: tell its `cause` in the message: {' '.join(variant.split())[-90:]}")
+    # Its functions are as public as the struct, and hide the checked ones of the trait: `checked_when_read!` has a form that nobody sees.
+    for path in (os.path.join(folder, name) for folder, _, names in os.walk(SRC) for name in names):
+        if re.search(r'remote\s*=\s*"Self"', open(path, encoding="utf-8").read()):
+            wrong.append(f"{os.path.relpath(path, ROOT)}: what is `remote = \"Self\"` is read past its checks: write `checked_when_read!` instead")
     # Each invariant is named where it is tested.
     architecture = open(os.path.join(ROOT, "ARCHITECTURE.md"), encoding="utf-8").read()
     for number, places in re.findall(r"^\| (\d+) \| .* \| ([^|]*) \|$", architecture, re.M):

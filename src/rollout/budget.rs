@@ -15,20 +15,25 @@ use crate::stats::sequential::EValue;
 /// The errors that a rollout's decisions may have, over all its guards and however long it runs.
 ///
 /// Both are probabilities between 0 and 1. Whatever takes a budget checks it, serde as it reads one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ErrorBudget {
     /// The probability that a candidate within all margins is ever taken back for harm. By default 1 %. A fifth of it is
     /// kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
-    #[serde(deserialize_with = "read_fraction")]
     pub harm: f64,
     /// The probability that a candidate beyond one of the margins is ever promoted. By default 5 %. Every guard must be
     /// passed, so it need not be divided over them.
-    #[serde(deserialize_with = "read_fraction")]
     pub promotion: f64,
 }
 
-checked_when_read!(ErrorBudget);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    ErrorBudget {
+        #[serde(deserialize_with = "read_fraction")]
+        harm: f64,
+        #[serde(deserialize_with = "read_fraction")]
+        promotion: f64,
+    }
+}
 
 impl ErrorBudget {
     /// Whether both are probabilities that a decision can have.

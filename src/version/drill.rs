@@ -36,8 +36,7 @@ use crate::base::sync::Tickets;
 /// assert_eq!(handle.status().would_answer("v1").unwrap(), "v1: would answer, proven 0 s ago on 12 live inputs");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Drill {
     every: Duration,
@@ -45,7 +44,14 @@ pub struct Drill {
     share: Share,
 }
 
-checked_when_read!(Drill);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Drill {
+        every: Duration,
+        inputs: usize,
+        share: Share,
+    }
+}
 
 impl Drill {
     /// Every minute, on twelve inputs, for at most a hundredth of the time: a version that could not answer is known of within

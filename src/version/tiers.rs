@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::invalid::checked_when_read;
 use crate::model::Tier;
 
@@ -20,8 +18,7 @@ use crate::model::Tier;
 ///
 /// let tiers = Tiers::new().hot_for(Duration::from_secs(3600)).private_bytes(2 << 30);
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Tiers {
     hot_for: Duration,
@@ -29,7 +26,15 @@ pub struct Tiers {
     private_bytes: Option<u64>,
 }
 
-checked_when_read!(Tiers, any values);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Tiers {
+        hot_for: Duration,
+        warm_for: Option<Duration>,
+        private_bytes: Option<u64>,
+    }
+    any values
+}
 
 impl Tiers {
     /// Hot for ten minutes, then warm for ever, with no budget: most of what is taken back is taken back within minutes, and

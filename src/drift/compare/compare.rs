@@ -21,8 +21,7 @@ use crate::stats::sequential::{EValue, e_bh};
 /// let options = Options::default().alpha(0.001)?.test(Test::ChiSquared).control(Control::BenjaminiHochberg);
 /// # Ok::<(), switchback::ArgumentError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, remote = "Self")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     test: Test,
     alpha: f64,
@@ -32,7 +31,17 @@ pub struct Options {
     minimum_rows: u64,
 }
 
-checked_when_read!(Options);
+checked_when_read! {
+    #[serde(default)]
+    Options {
+        test: Test,
+        alpha: f64,
+        control: Control,
+        minimum_effect: f64,
+        minimum_share: f64,
+        minimum_rows: u64,
+    }
+}
 
 /// Says what the error [`alpha`](Options::alpha) is of, where many features are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -68,11 +68,9 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 ///
 /// One branch and one hash for a request that is not sampled. A profile takes 8 bytes a bin: there is one per stripe for
 /// each version that answers, three for each version that is loaded, and a few for each trial.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use = "nothing is watched before `Builder::drift`"]
 pub struct Drift {
-    #[serde(deserialize_with = "read_fraction")]
     pub(crate) sample: f64,
     pub(crate) window: WindowSize,
     pub(crate) season: Option<Season>,
@@ -83,7 +81,20 @@ pub struct Drift {
     pub(crate) on_shared_drift: OnDrift,
 }
 
-checked_when_read!(Drift);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Drift {
+        #[serde(deserialize_with = "read_fraction")]
+        sample: f64,
+        window: WindowSize,
+        season: Option<Season>,
+        options: Options,
+        begins_after: u32,
+        ends_after: u32,
+        calibration: Option<Calibration>,
+        on_shared_drift: OnDrift,
+    }
+}
 
 /// The profile of the training data, and how a request is read in its bins.
 pub(crate) struct Features<I: ?Sized> {

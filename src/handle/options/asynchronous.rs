@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::invalid::{ArgumentError, checked_when_read};
 
 /// How a handle is asked from asynchronous code: where requests are answered, and how many wait.
@@ -14,8 +12,7 @@ use crate::base::invalid::{ArgumentError, checked_when_read};
 ///
 /// let options = Async::new().concurrency(2).waiting(64).inline_below(Duration::from_micros(100));
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Async {
     pub(crate) concurrency: Option<usize>,
@@ -23,7 +20,14 @@ pub struct Async {
     pub(crate) inline_below: Duration,
 }
 
-checked_when_read!(Async);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Async {
+        concurrency: Option<usize>,
+        waiting: usize,
+        inline_below: Duration,
+    }
+}
 
 impl Async {
     /// As many at a time as live has sessions, 256 that wait, and on the spot below 50 microseconds.

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::fleet::format::envelope::{Sealer, code, print};
 use crate::fleet::format::head::Timing;
@@ -160,8 +158,7 @@ impl fmt::Debug for Fleet {
 /// How often the members of a fleet ask their store, and how long they act on what it said. Agreed on when the fleet is founded.
 ///
 /// Each is between a millisecond and a day, `close_after` at least four times `row` and at most a week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub struct FleetTiming {
@@ -183,7 +180,17 @@ pub struct FleetTiming {
     pub close_after: Duration,
 }
 
-checked_when_read!(FleetTiming);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    FleetTiming {
+        poll: Duration,
+        row: Duration,
+        tick: Duration,
+        valid_for: Duration,
+        settle: Duration,
+        close_after: Duration,
+    }
+}
 
 impl Default for FleetTiming {
     fn default() -> Self {

@@ -25,8 +25,7 @@ use crate::task::outcome::Outcome;
 /// let disputes = Labels::complete_after(Duration::from_secs(60 * 86_400));
 /// assert_ne!(clicks, disputes);
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Labels {
     pub(crate) arrival: Option<Arrival>,
@@ -35,7 +34,6 @@ pub struct Labels {
     pub(crate) horizon: Option<Duration>,
     pub(crate) memory_bytes: usize,
     pub(crate) corrections: Duration,
-    #[serde(deserialize_with = "read_fraction_if")]
     pub(crate) exploration: Option<f64>,
 }
 
@@ -47,7 +45,18 @@ pub(crate) enum Arrival {
     AtRandom,
 }
 
-checked_when_read!(Labels);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Labels {
+        arrival: Option<Arrival>,
+        assumed: Option<(Duration, Outcome)>,
+        horizon: Duration,
+        memory_bytes: usize,
+        corrections: Duration,
+        #[serde(deserialize_with = "read_fraction_if")]
+        exploration: Option<f64>,
+    }
+}
 
 impl Labels {
     /// Nothing is known of when labels come: they count in the figures, and no guard judges by them.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::clock::Clock;
 use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::control::pins::PinPolicy;
@@ -12,8 +10,7 @@ use crate::task::segments::SEGMENTS_DEFAULT;
 use crate::version::loaded::CALLS_MAX;
 
 /// Bounds of a handle: pinned streams, candidates that are slow or fail, and what is remembered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Limits {
     pub(crate) pin_policy: PinPolicy,
@@ -30,7 +27,23 @@ pub struct Limits {
     pub(crate) windows: WindowConfig,
 }
 
-checked_when_read!(Limits);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Limits {
+        pin_policy: PinPolicy,
+        pins: usize,
+        pin_lasts: Duration,
+        candidate_deadline: Option<Duration>,
+        candidates_beside: Option<bool>,
+        candidate_calls: Option<usize>,
+        overdue_after: Option<Duration>,
+        staging_deadline: Duration,
+        circuit_breaker: u32,
+        events: usize,
+        segments: usize,
+        windows: WindowConfig,
+    }
+}
 
 impl Limits {
     /// 1,024 pinned streams of up to ten minutes, no deadline, as many calls of a candidate as its share

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::version::drill::Drill;
 use crate::version::tiers::Tiers;
 
 /// Which versions are kept for a rollback, how ready they are, and how long what did harm stays out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Retention {
     pub(crate) versions: usize,
@@ -21,7 +18,17 @@ pub struct Retention {
     pub(crate) answers: usize,
 }
 
-checked_when_read!(Retention);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Retention {
+        versions: usize,
+        keep_for: Option<Duration>,
+        tiers: Tiers,
+        drill: Option<Drill>,
+        quarantine_for: Option<Duration>,
+        answers: usize,
+    }
+}
 
 impl Retention {
     /// Two versions are kept without a limit of time, and an identity that did harm stays out until it is released.

@@ -1,15 +1,12 @@
 //! Copies of requests, and those who run candidates on them.
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::invalid::{ArgumentError, checked_when_read};
 
 /// How candidates are tried as shadows: how many copies of requests wait, who runs them, and when two answers agree.
 ///
 /// What must be code is told elsewhere: [`Task::compare`](crate::Task::compare) and
 /// [`Inputs::bytes`](super::Inputs::bytes).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Shadowing {
     pub(crate) queue_entries: usize,
@@ -22,7 +19,16 @@ pub struct Shadowing {
 /// The largest queue: 13 MB before anything waits in it.
 const ENTRIES_MAX: usize = 1 << 16;
 
-checked_when_read!(Shadowing);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Shadowing {
+        queue_entries: usize,
+        queue_bytes: usize,
+        tolerance: f64,
+        workers: usize,
+        canary_pairs: bool,
+    }
+}
 
 impl Shadowing {
     /// A queue of 1,024 copies and 64 MiB, one worker, a tolerance of 0.01, and pairs in a canary too.

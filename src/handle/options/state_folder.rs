@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::control::adopt::AfterCrash;
 
@@ -18,18 +16,24 @@ use crate::control::adopt::AfterCrash;
 ///     .after_crash(AfterCrash::Resume)
 ///     .checkpoint_every(Duration::from_secs(2));
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct StateFolder {
     pub(crate) folder: PathBuf,
-    #[serde(default)]
     pub(crate) after_crash: AfterCrash,
-    #[serde(default = "checkpoint_every")]
     pub(crate) checkpoint_every: Duration,
 }
 
-checked_when_read!(StateFolder);
+checked_when_read! {
+    #[serde(deny_unknown_fields)]
+    StateFolder {
+        folder: PathBuf,
+        #[serde(default)]
+        after_crash: AfterCrash,
+        #[serde(default = "checkpoint_every")]
+        checkpoint_every: Duration,
+    }
+}
 
 const fn checkpoint_every() -> Duration {
     Duration::from_secs(10)

@@ -20,8 +20,7 @@ use crate::version::priority::LoadPriority;
 /// assert_eq!(Threads::default(), Threads::background());
 /// let by_the_host = Threads::manual().tick_every(Duration::from_millis(200));
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Threads {
     pub(crate) ticks: Ticks,
@@ -39,7 +38,15 @@ pub(crate) enum Ticks {
     Nobody,
 }
 
-checked_when_read!(Threads);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    Threads {
+        ticks: Ticks,
+        tick_every: Duration,
+        load_priority: LoadPriority,
+        stripes: usize,
+    }
+}
 
 impl Threads {
     fn of(ticks: Ticks) -> Self {

@@ -19,16 +19,22 @@ use crate::task::task::TaskKind;
 /// let config = WindowConfig::default().predictions(5_000)?.span(Duration::from_secs(3_600))?;
 /// # Ok::<(), switchback::ArgumentError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowConfig {
     predictions: u64,
-    #[serde(rename = "span_seconds", with = "seconds")]
     span: Duration,
     slots: u16,
 }
 
-checked_when_read!(WindowConfig);
+checked_when_read! {
+    #[serde(default, deny_unknown_fields)]
+    WindowConfig {
+        predictions: u64,
+        #[serde(rename = "span_seconds", with = "seconds")]
+        span: Duration,
+        slots: u16,
+    }
+}
 
 impl WindowConfig {
     /// The length of the window of predictions: at least so many, and up to one slot more. 1,000 by default: with these

@@ -90,14 +90,18 @@ impl Additive for Values {
 /// which 1 % of the users make one, log-normal, on a canary of 1 %, at an error of .8 %: harm was declared of 49 % of the
 /// equal versions with no such bound, of 2.2 % from 30 events on, of .7 % from 100 and of .2 % from 200. Where the values have bounds, declare them and use [`MeanDifference`](super::MeanDifference):
 /// that test needs no limit, and fewer units at small shares.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Asymptotic {
     claim: Claim,
     margin: f64,
 }
 
-checked_when_read!(Asymptotic);
+checked_when_read! {
+    Asymptotic {
+        claim: Claim,
+        margin: f64,
+    }
+}
 
 impl Asymptotic {
     /// Below so many pairs the central limit theorem is no more than a hope.

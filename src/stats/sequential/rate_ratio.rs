@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 use super::allowed::{self, TIMES};
 use super::bets::{Wealth, Weights, log_spaced};
@@ -37,14 +36,18 @@ use crate::base::ordered::OrderedMap;
 /// assert!(RateRatio::new(Claim::Harm, 1.0)?.e_value(&errors).p_value() < 0.05);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RateRatio {
     claim: Claim,
     times: f64,
 }
 
-checked_when_read!(RateRatio);
+checked_when_read! {
+    RateRatio {
+        claim: Claim,
+        times: f64,
+    }
+}
 
 /// Alternatives far from the margin, how much of the bets is on them, and those near it.
 const FAR: usize = 12;

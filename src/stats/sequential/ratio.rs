@@ -16,14 +16,18 @@ use crate::base::ordered::OrderedMap;
 /// The contribution of one unit to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in
 /// 1 for a right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most
 /// the whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(remote = "Self")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Part {
     part: u8,
     whole: u8,
 }
 
-checked_when_read!(Part);
+checked_when_read! {
+    Part {
+        part: u8,
+        whole: u8,
+    }
+}
 
 impl Part {
     /// The largest whole: 2, which is what an F1 takes. Whoever has more clicks or impressions of one unit says how they are
