@@ -62,7 +62,31 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
     }
 }
 
-/// A model that is shared, with other handles or with the host.
+/// A model whose type is known when it is opened: what a [`ModelSource`](crate::versions::ModelSource) gives. It has the lifecycle
+/// of what is in the box.
+impl<I: ?Sized, O> Model<I, O> for Box<dyn Model<I, O>> {
+    fn predict(&self, input: &I) -> Result<O, ModelError> {
+        (**self).predict(input)
+    }
+
+    fn identity(&self) -> Identity {
+        (**self).identity()
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        (**self).lifecycle()
+    }
+
+    fn predict_within(&self, input: &I, limit: Duration) -> Result<O, ModelError> {
+        (**self).predict_within(input, limit)
+    }
+
+    fn predict_batch(&self, inputs: &[&I]) -> Vec<Result<O, ModelError>> {
+        (**self).predict_batch(inputs)
+    }
+}
+
+/// A model that is shared, with other handles or with the host, so it stays hot. One that only a handle has goes to it in a `Box`.
 impl<I: ?Sized, O> Model<I, O> for Arc<dyn Model<I, O>> {
     fn predict(&self, input: &I) -> Result<O, ModelError> {
         (**self).predict(input)
@@ -180,6 +204,17 @@ mod tests {
         assert_eq!(wrapper.memory(), Some(Memory::new(1, 2)));
         assert_eq!(wrapper.maintain().unwrap_err().to_string(), "maintain");
         assert_eq!(wrapper.description().sessions, 3);
+    }
+
+    #[test]
+    fn a_model_in_a_box_has_the_lifecycle_of_what_is_in_it() {
+        fn taken(model: impl Model<f64, f64>) -> Option<Tier> {
+            assert_eq!(model.predict_batch(&[&1.0, &2.0]).len(), 2);
+            assert!(model.predict_within(&1.0, Duration::ZERO).is_ok());
+            model.lifecycle().and_then(|own| own.settle(&TargetTier::new(Tier::Cold)).ok())
+        }
+        let opened: Box<dyn Model<f64, f64>> = Box::new(Whole);
+        assert_eq!(taken(opened), Some(Tier::Cold));
     }
 
     #[test]
