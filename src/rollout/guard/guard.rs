@@ -104,27 +104,40 @@ impl<G: Guard + 'static> IntoGuard for Result<G, RuleError> {
     }
 }
 
-/// A guard that can be dropped anywhere.
-impl<G: Guard> Guard for Contained<G> {
-    fn name(&self) -> String {
-        (**self).name()
-    }
+macro_rules! forwarded {
+    ($($(#[$told:meta])* $guard:ty $(, $kind:ident)?;)*) => {$(
+        $(#[$told])*
+        impl$(<$kind: Guard>)? Guard for $guard {
+            fn name(&self) -> String {
+                (**self).name()
+            }
 
-    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
-        (**self).judge(comparison)
-    }
+            fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
+                (**self).judge(comparison)
+            }
 
-    fn needs(&self) -> Needs {
-        (**self).needs()
-    }
+            fn needs(&self) -> Needs {
+                (**self).needs()
+            }
 
-    fn as_rule(&self) -> Option<&Rule> {
-        (**self).as_rule()
-    }
+            fn as_rule(&self) -> Option<&Rule> {
+                (**self).as_rule()
+            }
 
-    fn as_sentence(&self) -> Option<String> {
-        (**self).as_sentence()
-    }
+            fn as_sentence(&self) -> Option<String> {
+                (**self).as_sentence()
+            }
+        }
+    )*};
+}
+
+forwarded! {
+    /// A guard that can be dropped anywhere.
+    Contained<G>, G;
+    /// Guards of several types stand in one list.
+    Box<dyn Guard>;
+    /// A guard that several rollouts share.
+    Arc<dyn Guard>;
 }
 
 impl Guard for Rule {

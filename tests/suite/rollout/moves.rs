@@ -730,6 +730,34 @@ fn a_guard_of_the_hosts_that_needs_labels_is_refused_where_none_are_ever_complet
     with.stage("v2", says("two", 0.9)).unwrap().guard(ByLabels).run(canaries([0.5])).unwrap();
 }
 
+/// Guards and models whose types are known when the host begins: of a list, and as a source opens them.
+#[test]
+fn guards_of_several_types_stand_in_one_list_and_a_model_in_a_box_is_one() {
+    let clock = clock();
+    let live: Box<dyn Model<f64, f64>> = Box::new(says("one", 0.1));
+    let service = builder(&clock).live("v1", live).build().unwrap();
+    let opened = || Ok::<_, std::io::Error>(Box::new(says("two", 0.9)) as Box<dyn Model<f64, f64>>);
+    let rule = guard::error_rate().at_most(0.01).unwrap();
+    let guards: Vec<Box<dyn Guard>> = vec![Box::new(rule), Box::new(SaysNothing)];
+    let shared: Arc<dyn Guard> = Arc::new(SaysNothing);
+    let rollout = service.stage_with("v2", opened).unwrap().guards(guards).guard(shared);
+    rollout.canary(0.5).unwrap();
+    tick(&service, &clock);
+    let named = rollout.status().unwrap().evidence.into_iter().map(|evidence| evidence.guard.to_string());
+    assert_eq!(named.collect::<Vec<_>>(), ["error rate at most 0.01", "says nothing", "says nothing"]);
+}
+
+struct SaysNothing;
+
+impl Guard for SaysNothing {
+    fn name(&self) -> String {
+        "says nothing".into()
+    }
+    fn judge(&self, _: &Comparison<'_>) -> Evidence {
+        Evidence::new("says nothing", Verdict::Inconclusive)
+    }
+}
+
 /// A guard, or a model, that uses its own handle: in everything it can be asked, and when it dies.
 struct UsesItsHandle {
     service: Service,
