@@ -195,7 +195,11 @@ pub fn recorded(folder: impl AsRef<Path>) -> Result<Vec<Decision>, StateError> {
 /// # Errors
 ///
 /// There is no journal in the folder, it cannot be read or is damaged, or a later release wrote it.
-pub fn recording(folder: impl AsRef<Path>, version: &str) -> Result<Option<Recording>, StateError> {
+pub fn recording(
+    folder: impl AsRef<Path>,
+    version: impl AsRef<str>,
+) -> Result<Option<Recording>, StateError> {
+    let version = version.as_ref();
     let found = crate::state::found(folder.as_ref())?;
     let Some(state) = &found.state else { return Ok(None) };
     let saved: SavedControl = serde_json::from_slice(state).map_err(StateError::json)?;

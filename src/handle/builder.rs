@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -136,8 +135,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// The version that answers from the start, under a name of 1 to 47 bytes.
-    pub fn live(mut self, name: impl Into<String>, model: impl Model<I, O> + 'static) -> Self {
-        self.live = Some(First::Model(name.into(), Box::new(model)));
+    pub fn live(mut self, name: impl AsRef<str>, model: impl Model<I, O> + 'static) -> Self {
+        self.live = Some(First::Model(name.as_ref().into(), Box::new(model)));
         self
     }
 
@@ -156,13 +155,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     ///
     /// At a first start [`build`](Self::build) fails with whatever error `open` gives; at a later one that needs it, it is among the reasons
     /// of `BuildError::NoneLeft`, with those of the versions that the state names.
-    pub fn live_with<N: Display, M: Model<I, O> + 'static, E: Into<Box<dyn Error + Send + Sync>>>(
+    pub fn live_with<N: AsRef<str>, M: Model<I, O> + 'static, E: Into<Box<dyn Error + Send + Sync>>>(
         mut self,
         open: impl FnOnce() -> Result<(N, M), E> + Send + 'static,
     ) -> Self {
         self.live = Some(First::Opened(Box::new(move || {
             let (name, model) = open().map_err(|error| StageError::from(error.into()))?;
-            Ok((name.to_string(), Box::new(model) as Box<dyn Model<I, O>>))
+            Ok((name.as_ref().into(), Box::new(model) as Box<dyn Model<I, O>>))
         })));
         self
     }

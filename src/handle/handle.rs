@@ -307,9 +307,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// The version is not retained, or cannot be woken. Live has not changed then.
     pub fn rollback_to(
         &self,
-        version: &str,
+        version: impl AsRef<str>,
         reason: impl Into<String>,
     ) -> Result<RollbackOutcome, RollbackError> {
+        let version = version.as_ref();
         let cause = Cause::Operator { reason: bounded_text(reason) };
         let inner = &*self.inner;
         let back = Back::To(version);
@@ -473,10 +474,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Which predictions a version has answered for callers in its last rollout, as far as they are
     /// [remembered](crate::options::Retention::answers), so that they can be made again after it was taken back; `None`
     /// where none are.
-    pub fn recall(&self, version: &str) -> Option<Recall> {
+    pub fn recall(&self, version: impl AsRef<str>) -> Option<Recall> {
         let control = &mut *self.inner.control.lock();
         control.take_answers();
-        let number = control.last_attempt_of(version)?;
+        let number = control.last_attempt_of(version.as_ref())?;
         control.recall(number)
     }
 

@@ -82,8 +82,12 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     /// # Errors
     ///
     /// Returns whatever is wrong with the version or its name. Nothing has changed then.
-    pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
-        self.stage_opened_by(name, move || Ok(Box::new(model)))
+    pub fn stage(
+        &self,
+        name: impl AsRef<str>,
+        model: impl Model<I, O> + 'static,
+    ) -> Result<Rollout<I, O>, StageError> {
+        self.stage_opened_by(name.as_ref(), move || Ok(Box::new(model)))
     }
 
     /// Like [`stage`](Self::stage), and opens the version on that thread as well: reading and hashing a model of 100 MB takes a
@@ -103,14 +107,14 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     /// what it is.
     pub fn stage_with<M, E>(
         &self,
-        name: &str,
+        name: impl AsRef<str>,
         open: impl FnOnce() -> Result<M, E> + Send + 'static,
     ) -> Result<Rollout<I, O>, StageError>
     where
         M: Model<I, O> + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.stage_opened_by(name, move || {
+        self.stage_opened_by(name.as_ref(), move || {
             Ok(Box::new(open().map_err(|error| StageError::from(error.into()))?))
         })
     }
@@ -158,14 +162,16 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// thread, and what it made is dropped there. Whether such a version was being staged; where one was, it is not staged.
     ///
     /// [`LoadError::Cancelled`]: crate::model::LoadError::Cancelled
-    pub fn cancel_staging(&self, version: &str) -> bool {
+    pub fn cancel_staging(&self, version: impl AsRef<str>) -> bool {
+        let version = version.as_ref();
         self.inner.cancel_load(|id| id == *version)
     }
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
-    pub fn rollout(&self, version: &str) -> Option<Rollout<I, O>> {
+    pub fn rollout(&self, version: impl AsRef<str>) -> Option<Rollout<I, O>> {
+        let version = version.as_ref();
         let running = {
             let control = &*self.inner.control.lock();
             let mut attempts = control.attempts.iter();

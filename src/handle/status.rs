@@ -130,7 +130,8 @@ impl Readiness {
 impl Status {
     /// Whether a retained version would answer, in a sentence: `v1: would answer, proven 40 s ago on 12 live inputs`. Nothing
     /// where there is no such version.
-    pub fn would_answer(&self, version: &str) -> Option<String> {
+    pub fn would_answer(&self, version: impl AsRef<str>) -> Option<String> {
+        let version = version.as_ref();
         if let Some(lost) = self.unavailable.iter().find(|lost| lost.version == *version) {
             return Some(format!("{version}: would not answer: {}", lost.reason));
         }

@@ -115,8 +115,8 @@ impl Operator {
     }
 
     /// See [`ModelHandle::recall`].
-    pub fn recall(&self, version: &str) -> Option<Recall> {
-        self.handle.recall(version)
+    pub fn recall(&self, version: impl AsRef<str>) -> Option<Recall> {
+        self.handle.recall(version.as_ref())
     }
 
     /// See [`ModelHandle::report`].
@@ -196,10 +196,10 @@ impl Operator {
     /// The version is not retained, or cannot be woken. Live has not changed then.
     pub fn rollback_to(
         &self,
-        version: &str,
+        version: impl AsRef<str>,
         reason: impl Into<String>,
     ) -> Result<RollbackOutcome, RollbackError> {
-        self.handle.rollback_to(&self.actor, version, reason.into())
+        self.handle.rollback_to(&self.actor, version.as_ref(), reason.into())
     }
 
     /// Exposes the candidate of this name as a shadow: see [`Rollout::shadow`](crate::Rollout::shadow).
@@ -209,10 +209,10 @@ impl Operator {
     /// No rollout tries such a version, or it cannot be exposed so. Nothing has changed then.
     pub fn shadow(
         &self,
-        version: &str,
+        version: impl AsRef<str>,
         sample: impl TryInto<Share, Error: Into<ShareError>>,
     ) -> Result<(), OperatorError> {
-        self.move_rollout(version, RolloutMove::Shadow(share_of(sample))).map(drop)
+        self.move_rollout(version.as_ref(), RolloutMove::Shadow(share_of(sample))).map(drop)
     }
 
     /// Has the candidate of this name answer a share of the requests: see [`Rollout::canary`](crate::Rollout::canary).
@@ -222,10 +222,10 @@ impl Operator {
     /// No rollout tries such a version, or it cannot be exposed so. Nothing has changed then.
     pub fn canary(
         &self,
-        version: &str,
+        version: impl AsRef<str>,
         weight: impl TryInto<Share, Error: Into<ShareError>>,
     ) -> Result<(), OperatorError> {
-        self.move_rollout(version, RolloutMove::Canary(share_of(weight))).map(drop)
+        self.move_rollout(version.as_ref(), RolloutMove::Canary(share_of(weight))).map(drop)
     }
 
     /// Makes the candidate of this name live: see [`Rollout::promote`](crate::Rollout::promote).
@@ -233,8 +233,8 @@ impl Operator {
     /// # Errors
     ///
     /// No rollout tries such a version, or it cannot be promoted. Nothing has changed then.
-    pub fn promote(&self, version: &str) -> Result<(), OperatorError> {
-        self.move_rollout(version, RolloutMove::Promote).map(drop)
+    pub fn promote(&self, version: impl AsRef<str>) -> Result<(), OperatorError> {
+        self.move_rollout(version.as_ref(), RolloutMove::Promote).map(drop)
     }
 
     /// The plan of the rollout that tries this version stands still: see [`Rollout::pause`](crate::Rollout::pause).
@@ -242,8 +242,8 @@ impl Operator {
     /// # Errors
     ///
     /// No rollout tries such a version.
-    pub fn pause(&self, version: &str, reason: impl Into<String>) -> Result<(), OperatorError> {
-        self.move_rollout(version, RolloutMove::Pause(reason.into())).map(drop)
+    pub fn pause(&self, version: impl AsRef<str>, reason: impl Into<String>) -> Result<(), OperatorError> {
+        self.move_rollout(version.as_ref(), RolloutMove::Pause(reason.into())).map(drop)
     }
 
     /// The plan of the rollout that tries this version goes on: see [`Rollout::resume`](crate::Rollout::resume).
@@ -251,8 +251,8 @@ impl Operator {
     /// # Errors
     ///
     /// No rollout tries such a version, or its exposure cannot be written down: it stays paused.
-    pub fn resume(&self, version: &str) -> Result<(), OperatorError> {
-        self.move_rollout(version, RolloutMove::Resume).map(drop)
+    pub fn resume(&self, version: impl AsRef<str>) -> Result<(), OperatorError> {
+        self.move_rollout(version.as_ref(), RolloutMove::Resume).map(drop)
     }
 
     /// Takes off the candidate of this name or, where it is live and watched, takes live back: see
@@ -261,8 +261,12 @@ impl Operator {
     /// # Errors
     ///
     /// No rollout tries such a version.
-    pub fn abort(&self, version: &str, reason: impl Into<String>) -> Result<RollbackOutcome, OperatorError> {
-        self.move_rollout(version, RolloutMove::Abort(reason.into()))
+    pub fn abort(
+        &self,
+        version: impl AsRef<str>,
+        reason: impl Into<String>,
+    ) -> Result<RollbackOutcome, OperatorError> {
+        self.move_rollout(version.as_ref(), RolloutMove::Abort(reason.into()))
     }
 
     pub(crate) fn measured(&self) -> Measured {

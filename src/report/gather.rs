@@ -35,9 +35,27 @@ impl From<&str> for Which {
     }
 }
 
+impl From<String> for Which {
+    fn from(version: String) -> Self {
+        Self::Version(version)
+    }
+}
+
+impl From<&String> for Which {
+    fn from(version: &String) -> Self {
+        Self::Version(version.clone())
+    }
+}
+
 impl From<VersionId> for Which {
     fn from(version: VersionId) -> Self {
-        Self::Version(version.as_str().into())
+        Self::Version(version.into())
+    }
+}
+
+impl From<&VersionId> for Which {
+    fn from(version: &VersionId) -> Self {
+        Self::Version((*version).into())
     }
 }
 

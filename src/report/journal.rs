@@ -42,9 +42,12 @@ const LAST_KEPT: usize = 448;
 /// }
 /// # Ok::<(), switchback::state::StateError>(())
 /// ```
-pub fn from_journal(folder: impl AsRef<Path>, version: &str) -> Result<Option<Report>, StateError> {
+pub fn from_journal(
+    folder: impl AsRef<Path>,
+    version: impl AsRef<str>,
+) -> Result<Option<Report>, StateError> {
     let folder = folder.as_ref();
-    let Ok(candidate) = VersionId::new(version) else { return Ok(None) };
+    let Ok(candidate) = VersionId::new(version.as_ref()) else { return Ok(None) };
     let Some(now) = look(folder)? else { return Ok(None) };
     if now.rollouts.iter().any(|rollout| rollout.version == candidate) {
         return Ok(None);

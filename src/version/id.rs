@@ -1,6 +1,7 @@
 //! The name of a version.
 
 use crate::base::causes::debug_as_told;
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -10,7 +11,8 @@ use thiserror::Error;
 
 /// The name of a version: `"v2"`, `"2026-11-23.1"`.
 ///
-/// A plain `Copy` value, so that every answer can carry it without touching a shared counter.
+/// A plain `Copy` value, so that every answer can carry it without touching a shared counter. Whatever asks for the name of a version
+/// takes one, or any text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct VersionId {
     len: u8,
@@ -98,6 +100,51 @@ impl PartialEq<str> for VersionId {
     }
 }
 
+impl PartialEq<VersionId> for &str {
+    fn eq(&self, other: &VersionId) -> bool {
+        *self == other.as_str()
+    }
+}
+
+impl PartialEq<VersionId> for str {
+    fn eq(&self, other: &VersionId) -> bool {
+        self == other.as_str()
+    }
+}
+
+impl AsRef<str> for VersionId {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// Equal, ordered and hashed as its name is.
+impl Borrow<str> for VersionId {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl From<VersionId> for String {
+    fn from(version: VersionId) -> Self {
+        version.as_str().into()
+    }
+}
+
+impl TryFrom<&str> for VersionId {
+    type Error = VersionIdError;
+    fn try_from(name: &str) -> Result<Self, Self::Error> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<String> for VersionId {
+    type Error = VersionIdError;
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(&name)
+    }
+}
+
 impl FromStr for VersionId {
     type Err = VersionIdError;
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -140,5 +187,17 @@ mod tests {
         }
         assert!(VersionId::new("a").unwrap() < VersionId::new("b").unwrap());
         assert_eq!(format!("[{:>4}]", VersionId::new("v2").unwrap()), "[  v2]");
+    }
+
+    #[test]
+    fn a_name_is_text_both_ways() {
+        let v2 = VersionId::try_from("v2").unwrap();
+        assert_eq!(VersionId::try_from(String::from("v2")), Ok(v2));
+        assert!(VersionId::try_from("a/b").is_err());
+        assert_eq!((String::from(v2).as_str(), v2.as_ref()), ("v2", "v2"));
+        assert!(v2 == "v2" && "v2" == v2 && v2 == *"v2" && *"v2" == v2);
+        let by_name = std::collections::HashMap::from([(v2, 2)]);
+        assert_eq!(by_name.get("v2"), Some(&2));
+        assert_eq!(std::collections::BTreeMap::from([(v2, 2)]).get("v2"), Some(&2));
     }
 }

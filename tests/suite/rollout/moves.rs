@@ -758,6 +758,26 @@ impl Guard for SaysNothing {
     }
 }
 
+/// A version is named by any text, and by what an answer says of it.
+#[test]
+fn whatever_asks_for_a_version_takes_its_name_as_it_is_at_hand() {
+    let clock = clock();
+    let service = builder(&clock).live(String::from("v1"), says("one", 0.1)).build().unwrap();
+    let first = service.live();
+    let rollout = service.stage(String::from("v2"), says("two", 0.9)).unwrap();
+    let (name, version) = (String::from("v2"), rollout.version());
+    assert!(service.rollout(&name).is_some() && service.rollout(version).is_some());
+    assert!(service.rollout("v2").is_some() && service.rollout(&version).is_some());
+    #[cfg(feature = "report")]
+    assert!(service.report(&name).is_some() && service.report(&version).is_some());
+    rollout.promote().unwrap();
+    assert!(service.status().would_answer(first).is_some());
+    let _ = service.rollback_to(first, "it is known").unwrap();
+    assert_eq!(service.live(), first);
+    let again = service.stage(version, says("two", 0.9)).map(drop);
+    assert!(matches!(again, Err(StageError::InUse { version }) if version == "v2"));
+}
+
 /// A guard, or a model, that uses its own handle: in everything it can be asked, and when it dies.
 struct UsesItsHandle {
     service: Service,
