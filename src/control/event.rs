@@ -32,7 +32,8 @@ use crate::version::proof::Proof;
 /// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.
 ///
 /// Serialised it has its moment twice: `at` in nanoseconds, which is exact and is what is read, and `time` as people and
-/// their tools read it (RFC 3339), since many of these keep a number of that size only to some hundred nanoseconds.
+/// their tools read it (RFC 3339), since many of these keep a number of that size only to some hundred nanoseconds. It is read from
+/// formats that describe themselves alone, such as JSON: a kind that a later release has added is [`EventKind::Unknown`] here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
@@ -78,6 +79,8 @@ impl Serialize for Event {
 }
 
 /// A kind of event, with what belongs to it.
+///
+/// Match with `..`: a kind may get more fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -608,9 +611,14 @@ pub enum EventKind {
     },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
+    /// A kind that this release does not know: a later one wrote it. No handle announces it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Why exposure was lowered.
+///
+/// Match with `..`: a cause may get more fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -674,6 +682,9 @@ pub enum Cause {
         /// The obstacle.
         reason: String,
     },
+    /// A cause that this release does not know: a later one wrote it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The end of a sentence that tells of failures.
@@ -715,6 +726,7 @@ impl fmt::Display for Cause {
                 )
             }
             Self::Missing { reason } => write!(f, "the version cannot be loaded any more: {reason}"),
+            Self::Unknown => f.write_str("for a cause that a later release tells of"),
         }
     }
 }
@@ -992,6 +1004,7 @@ impl fmt::Display for Event {
                 )
             }
             EventKind::Closed => f.write_str("the handle was closed"),
+            EventKind::Unknown => f.write_str("something happened that a later release tells of"),
         }
     }
 }
@@ -1287,5 +1300,19 @@ mod tests {
         let before = json.replace(r#""time":"1970-01-01T00:00:05.000Z","#, "");
         assert_eq!(serde_json::from_str::<Event>(&before).unwrap(), event);
         assert_eq!(event.to_string(), "v2 was taken off (by hand: complaints)");
+    }
+
+    /// Bug: an event of a kind that a later release had added was an error to one that reads what is followed over HTTP.
+    /// Cause: nothing stood for it. Fix: a kind that does.
+    #[test]
+    fn what_a_later_release_tells_of_is_read_as_unknown() {
+        let kind = |json: &str| {
+            let json = format!(r#"{{"sequence":7,"at":5,"epoch":3,{json}}}"#);
+            serde_json::from_str::<Event>(&json).unwrap().kind
+        };
+        let version = VersionId::new("v2").unwrap();
+        assert_eq!(kind(r#""event":"teleported","to":{"where":[1]}"#), EventKind::Unknown);
+        let aborted = kind(r#""event":"aborted","version":"v2","cause":{"cause":"full_moon","phase":1.0}"#);
+        assert_eq!(aborted, EventKind::Aborted { version, cause: Cause::Unknown });
     }
 }

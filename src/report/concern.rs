@@ -84,6 +84,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::FleetJoined { .. }
         | Kind::FleetRejoined
         | Kind::FleetDiverged
+        | Kind::Unknown
         | Kind::Closed => Concern::Handle,
         // What becomes of memory is nobody's decision.
         Kind::Retired { .. } | Kind::Dropped { .. } | Kind::TierChanged { .. } | Kind::Standby { .. } => {
