@@ -249,19 +249,6 @@ impl<'a> Value<'a> {
         read.ok_or_else(|| self.is_no("time", "a number and a unit, such as \"10m\", \"1h 30m\" or \"7d\""))
     }
 
-    /// The same, or as earlier versions wrote it: `{"secs": 600, "nanos": 0}`.
-    pub(crate) fn time_or_fields(&self) -> Result<Duration, Misread> {
-        if !matches!(self.node, Node::Table(_)) {
-            return self.time();
-        }
-        let fields = self.table(&["secs", "nanos"])?;
-        let nanos = fields.need("nanos")?;
-        match (fields.need("secs")?.whole::<u64>()?, nanos.whole::<u32>()?) {
-            (secs, below @ 0..1_000_000_000) => Ok(Duration::new(secs, below)),
-            _ => Err(nanos.is_no("part of a second", "less than 1000000000")),
-        }
-    }
-
     /// `"5 %"` or `0.05`, from nothing to all; which of the two a whole 1 would be nobody knows.
     pub(crate) fn fraction(&self) -> Result<f64, Misread> {
         let read = match self.node {
@@ -505,7 +492,7 @@ mod tests {
         let whole = Node::Whole;
         type Read = fn(&Value<'_>) -> Result<(), Misread>;
         let (share, size): (Read, Read) = (|value| value.share().map(drop), |value| value.size().map(drop));
-        let span: Read = |value| value.time_or_fields().map(drop);
+        let span: Read = |value| value.time().map(drop);
         for (node, read, why) in [
             (whole(5), share, "5 is no share: write \"5 %\" or 0.05"),
             (whole(1), share, "1 is no share: write \"1 %\" or \"100 %\""),
@@ -521,12 +508,7 @@ mod tests {
             (whole(-1), size, "-1 is no size"),
             (whole(60), span, "60 is no time: write its unit too, such as \"60s\""),
             (text("a while"), span, "\"a while\" is no time"),
-            (Node::Table(vec![("secs".into(), whole(1))]), span, "`nanos` is missing"),
-            (
-                Node::Table(vec![("secs".into(), whole(1)), ("nanos".into(), whole(1_000_000_000))]),
-                span,
-                "nanos: 1000000000 is no part of a second",
-            ),
+            (Node::Table(vec![("secs".into(), whole(1))]), span, "a table is no time"),
         ] {
             let error = read(&Value::root(&node)).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
@@ -550,7 +532,7 @@ mod tests {
         fn no_text_makes_a_reader_panic(written in any::<String>(), number in "[0-9.]{0,40} ?(TiB|kB|%|d|ns)?") {
             for written in [text(&written), text(&number)] {
                 let value = Value::root(&written);
-                let _ = (value.share().is_ok(), value.size().is_ok(), value.time_or_fields().is_ok());
+                let _ = (value.share().is_ok(), value.size().is_ok(), value.time().is_ok());
             }
         }
     }

@@ -4,8 +4,7 @@
 //! through the same constructors, and no unknown field is passed over at any depth. So a plan that exists can be followed,
 //! and one that was written into the journal can be read at the next start.
 //!
-//! It is written as people write it, in a journal too: `{"canary": "5 %", "min": "1h"}`. What was written before that
-//! (`{"canary": {"weight": 0.05}, "min_duration": {"secs": 3600, "nanos": 0}}`) is read as well.
+//! It is written as people write it, in a journal too: `{"canary": "5 %", "min": "1h"}`.
 
 use std::fmt;
 use std::time::Duration;
@@ -262,7 +261,7 @@ impl Plan {
         for step in fields.read("steps", Value::list)?.unwrap_or_default() {
             read.push(Step::read(&step)?);
         }
-        let auto = fields.read("auto", Value::time_or_fields)?;
+        let auto = fields.read("auto", Value::time)?;
         let plan = match auto {
             Some(_) if !read.is_empty() => Err(PlanError::StepsAndAuto),
             Some(_) if !cfg!(feature = "forecast") => Err(PlanError::NoForecast),
@@ -273,7 +272,7 @@ impl Plan {
         plan.on_inconclusive =
             fields.read("on_inconclusive", |value| value.word(&POLICIES))?.unwrap_or_default();
         plan.bake = fields.read("bake", Bake::read)?.unwrap_or_default();
-        plan.cycle = fields.read("cycle", Value::time_or_fields)?;
+        plan.cycle = fields.read("cycle", Value::time)?;
         plan.unguarded = fields.read("unguarded", Value::bool)?.unwrap_or_default();
         Ok(plan)
     }
@@ -347,32 +346,15 @@ impl Serialize for Step {
     }
 }
 
-/// The fields of a step, and two of them under the names that they once had.
-const STEP: [&str; 9] = [
-    "shadow",
-    "canary",
-    "min",
-    "max",
-    "min_predictions",
-    "max_predictions",
-    "min_labels",
-    "min_duration",
-    "max_duration",
-];
-
-/// A share, as it is or in a table as it once was.
-fn exposed_to(value: &Value<'_>, once: &str) -> Result<Share, Misread> {
-    match value.node() {
-        Node::Table(_) => value.table(&[once])?.need(once)?.share(),
-        _ => value.share(),
-    }
-}
+/// The fields of a step.
+const STEP: [&str; 7] =
+    ["shadow", "canary", "min", "max", "min_predictions", "max_predictions", "min_labels"];
 
 impl Step {
     fn read(value: &Value<'_>) -> Result<Self, Misread> {
         let fields = value.table(&STEP)?;
-        let shadow = fields.read("shadow", |value| exposed_to(value, "sample"))?;
-        let canary = fields.read("canary", |value| exposed_to(value, "weight"))?;
+        let shadow = fields.read("shadow", Value::share)?;
+        let canary = fields.read("canary", Value::share)?;
         let exposure = match (shadow, canary) {
             (Some(sample), None) => Exposure::Shadow { sample },
             (None, Some(weight)) => Exposure::Canary { weight },
@@ -380,17 +362,10 @@ impl Step {
                 return Err(fields.refused(PlanError::OneExposure { both: shadow.is_some() }));
             }
         };
-        let time = |name, once| match fields.read(name, Value::time_or_fields)? {
-            Some(_) if fields.get(once).is_some() => {
-                Err(fields.refused(format_args!("`{name}` and `{once}` are the same: give one of both")))
-            }
-            Some(time) => Ok(Some(time)),
-            None => fields.read(once, Value::time_or_fields),
-        };
         let step = Self::of(exposure);
         Ok(Self {
-            min_duration: time("min", "min_duration")?.unwrap_or_default(),
-            max_duration: time("max", "max_duration")?,
+            min_duration: fields.read("min", Value::time)?.unwrap_or_default(),
+            max_duration: fields.read("max", Value::time)?,
             min_predictions: fields.read("min_predictions", Value::whole)?.unwrap_or(step.min_predictions),
             max_predictions: fields.read("max_predictions", Value::whole)?,
             min_labels: fields.read("min_labels", Value::whole)?.unwrap_or_default(),
@@ -558,20 +533,14 @@ pub struct Bake {
     pub(crate) run_length: f64,
 }
 
-/// The fields of a watch, and one of them under the name that it once had.
-const BAKE: [&str; 5] = ["for", "previous_as_shadow", "wake", "run_length", "duration"];
+/// The fields of a watch.
+const BAKE: [&str; 4] = ["for", "previous_as_shadow", "wake", "run_length"];
 
 impl Bake {
     fn read(value: &Value<'_>) -> Result<Self, Misread> {
         let fields = value.table(&BAKE)?;
         let usual = Self::default();
-        let time = match fields.read("for", Value::time_or_fields)? {
-            Some(_) if fields.get("duration").is_some() => {
-                return Err(fields.refused("`for` and `duration` are the same: give one of both"));
-            }
-            Some(time) => Some(time),
-            None => fields.read("duration", Value::time_or_fields)?,
-        };
+        let time = fields.read("for", Value::time)?;
         let watch = Self {
             duration: time.unwrap_or_default(),
             previous_as_shadow: fields.read("previous_as_shadow", Value::share)?.unwrap_or_default(),
@@ -765,8 +734,8 @@ mod tests {
 
     #[test]
     fn a_plan_is_readable_and_checked_as_it_is_read() {
-        let json = r#"{"steps": [{"shadow": {"sample": 0.1}, "min_labels": 50},
-                                 {"canary": {"weight": 0.25}, "min_predictions": 10}],
+        let json = r#"{"steps": [{"shadow": 0.1, "min_labels": 50},
+                                 {"canary": 0.25, "min_predictions": 10}],
                        "bake": {"for": "1d", "previous_as_shadow": 0.05}}"#;
         let plan: Plan = serde_json::from_str(json).unwrap();
         assert_eq!(plan.steps()[0].min_labels, 50);
@@ -774,40 +743,32 @@ mod tests {
         assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
         for (bad, why) in [
             (r#"{"steps": []}"#, "no step"),
+            (r#"{"steps": [{"canary": 2}]}"#, "steps[0].canary: 2 is no share: write \"2 %\" or 0.02"),
+            (r#"{"steps": [{"canary": 0.5}, {"canary": 0.1}]}"#, "from 50 % to 10 %"),
             (
-                r#"{"steps": [{"canary": {"weight": 2}}]}"#,
-                "steps[0].canary.weight: 2 is no share: write \"2 %\" or 0.02",
+                r#"{"steps": [{"canary": {"weight": 0.5, "more": 1}}]}"#,
+                "steps[0].canary: a table is no share",
             ),
-            (r#"{"steps": [{"canary": {"weight": 0.5}}, {"canary": {"weight": 0.1}}]}"#, "from 50 % to 10 %"),
-            (r#"{"steps": [{"canary": {"weight": 0.5, "wieght": 0.1}}]}"#, "`wieght`"),
-            (r#"{"steps": [{"shadow": {"sample": 0.5, "wieght": 0.1}}]}"#, "`wieght`"),
-            (r#"{"steps": [{"canary": {"weight": 0.5}, "min_lables": 5}]}"#, "`min_lables`"),
-            (r#"{"steps": [{"canary": {"weight": 0.5}}], "bkae": {}}"#, "`bkae`"),
-            (r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"wkae": 1}}"#, "`wkae`"),
+            (r#"{"steps": [{"canary": 0.5, "min_lables": 5}]}"#, "`min_lables`"),
+            (r#"{"steps": [{"canary": 0.5}], "bkae": {}}"#, "`bkae`"),
+            (r#"{"steps": [{"canary": 0.5}], "bake": {"wkae": 1}}"#, "`wkae`"),
             (
-                r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"run_length": 1}}"#,
+                r#"{"steps": [{"canary": 0.5}], "bake": {"run_length": 1}}"#,
                 "bake.run_length: bake: run_length = 1 is not",
             ),
             (
-                r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"previous_as_shadow": 0.05}}"#,
+                r#"{"steps": [{"canary": 0.5}], "bake": {"previous_as_shadow": 0.05}}"#,
                 "bake: `previous_as_shadow` is of a watch, and there is none: say how long it takes, as `for = \"3d\"`",
             ),
-            (
-                r#"{"steps": [{"canary": {"weight": 0.5}, "shadow": {"sample": 0.5}}]}"#,
-                "`shadow` and `canary`",
-            ),
+            (r#"{"steps": [{"canary": 0.5, "shadow": 0.5}]}"#, "`shadow` and `canary`"),
             (r#"{"steps": [{"min_labels": 5}]}"#, "neither `shadow` nor `canary`"),
+            (r#"{"steps": [{"canary": 0.5}], "auto": "60s"}"#, "`auto` and `steps`"),
             (
-                r#"{"steps": [{"canary": {"weight": 0.5}}], "auto": {"secs": 60, "nanos": 0}}"#,
-                "`auto` and `steps`",
-            ),
-            (
-                r#"{"steps": [{"canary": {"weight": 0.5}, "min_duration": {"secs": 9, "nanos": 0},
-                               "max_duration": {"secs": 8, "nanos": 0}}]}"#,
+                r#"{"steps": [{"canary": 0.5, "min": "9s", "max": "8s"}]}"#,
                 "step 1: it lasts for at least 9s, which is longer than the 8s that guards may take",
             ),
             (
-                r#"{"steps": [{"canary": {"weight": 0.5}, "max_predictions": 8}]}"#,
+                r#"{"steps": [{"canary": 0.5, "max_predictions": 8}]}"#,
                 "step 1: it has at least 100 predictions, which are more than the 8 that guards may take",
             ),
         ] {
@@ -817,29 +778,19 @@ mod tests {
     }
 
     /// Bug: a step in a configuration was `{"canary": {"weight": 0.05}, "min_duration": {"secs": 3600, "nanos": 0}}`, which
-    /// nobody writes. Cause: it was what serde derives. Fix: it is written as people do, and journals of before are read.
+    /// nobody writes. Cause: it was what serde derives. Fix: it is written as people do, and read in no other way.
     #[test]
-    fn a_plan_is_written_as_people_do_and_read_as_it_once_was() {
-        let once = r#"{"steps":[
-            {"shadow":{"sample":0.1},"min_duration":{"secs":0,"nanos":0},"min_predictions":100,"min_labels":500,
-             "max_duration":null,"max_predictions":null},
-            {"canary":{"weight":0.25},"min_duration":{"secs":3600,"nanos":0},"min_predictions":10,"min_labels":0,
-             "max_duration":{"secs":604800,"nanos":500000000},"max_predictions":9000}],
-            "on_inconclusive":"roll_back",
-            "bake":{"duration":{"secs":259200,"nanos":0},"previous_as_shadow":0.05,"wake":0.2,"run_length":10000.0},
-            "cycle":{"secs":43200,"nanos":0}}"#;
-        let now = r#"{"steps":[{"shadow":"10 %","min_predictions":100,"min_labels":500},{"canary":"25 %","min":"1h","max":"7d 500ms","min_predictions":10,"max_predictions":9000}],"on_inconclusive":"roll_back","bake":{"for":"3d","previous_as_shadow":"5 %","wake":"20 %","run_length":10000.0},"cycle":"12h"}"#;
-        let read: Plan = serde_json::from_str(once).unwrap();
-        assert_eq!(serde_json::to_string(&read).unwrap(), now);
-        assert_eq!(serde_json::from_str::<Plan>(now).unwrap(), read);
-        let bake: Bake = serde_json::from_str(r#"{"duration":{"secs":60,"nanos":0}}"#).unwrap();
+    fn a_plan_is_written_as_people_do() {
+        let written = r#"{"steps":[{"shadow":"10 %","min_predictions":100,"min_labels":500},{"canary":"25 %","min":"1h","max":"7d 500ms","min_predictions":10,"max_predictions":9000}],"on_inconclusive":"roll_back","bake":{"for":"3d","previous_as_shadow":"5 %","wake":"20 %","run_length":10000.0},"cycle":"12h"}"#;
+        let read: Plan = serde_json::from_str(written).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        let bake: Bake = serde_json::from_str(r#"{"for":"1min"}"#).unwrap();
         assert_eq!(bake, Bake::new(Duration::from_secs(60)));
         let step: Step = serde_json::from_str(r#"{"canary": 0.05}"#).unwrap();
         assert_eq!(step, Step::canary(0.05).unwrap());
         #[cfg(feature = "forecast")]
         {
-            let auto: Plan =
-                serde_json::from_str(r#"{"steps":[],"auto":{"secs":604800,"nanos":0}}"#).unwrap();
+            let auto: Plan = serde_json::from_str(r#"{"auto":"7d"}"#).unwrap();
             assert_eq!(auto, Plan::auto(DAY * 7));
             assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&auto).unwrap()).unwrap(), auto);
         }
@@ -850,7 +801,9 @@ mod tests {
             ),
             (r#"{"stpes": []}"#, "stpes: `stpes` is no field here, did you mean `steps`?"),
             (r#"{"steps": {}}"#, "steps: a table is no list"),
-            (r#"{"steps": [{"canary": "1 %", "min": "1h", "min_duration": "1h"}]}"#, "are the same"),
+            (r#"{"steps": [{"canary": "1 %", "min_duration": "1h"}]}"#, "`min_duration` is no field here"),
+            (r#"{"steps": [{"canary": "1 %", "min": {"secs": 60, "nanos": 0}}]}"#, "a table is no time"),
+            (r#"{"steps": [{"canary": "1 %"}], "bake": {"duration": "3d"}}"#, "`duration` is no field here"),
             (
                 r#"{"steps": [{"canary": "1 %"}], "on_inconclusive": "rollback"}"#,
                 "did you mean \"roll_back\"?",

@@ -119,10 +119,7 @@ impl Config {
         self.retention(Retention::new()).and_then(|retention| retention.check()).map_err(at)?;
         self.error_budget(ErrorBudget::default()).check().map_err(|error| {
             let part = if error.part == "harm" { "harm" } else { "promotion" };
-            // By the name that it has in this file.
-            let path =
-                &format!("{}.{part}", if table.get("alpha").is_some() { "alpha" } else { "error_budget" });
-            table.refused_at(path, error)
+            table.refused_at(&format!("error_budget.{part}"), error)
         })?;
         #[cfg(feature = "drift")]
         self.drift().apply(crate::drift::watch::Drift::new()).check().map_err(at)?;
@@ -450,8 +447,6 @@ fn path_of(argument: &str) -> &str {
         "the number of inputs of a drill" => "retain.drill.inputs",
         "the share of time of a drill" => "retain.drill.at_most",
         "limits.segments" => "segments.max",
-        "drift.hysteresis.begins_after" => "drift.begins_after",
-        "drift.hysteresis.ends_after" => "drift.ends_after",
         // The others are called as they are in code.
         other => other,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::base::node::{Misread, Table, Value, percent, size, time};
+use crate::base::node::{Misread, Value, percent, size, time};
 use crate::rollout::guard::Stated;
 
 /// A value that can stand in a configuration.
@@ -18,12 +18,12 @@ pub(super) trait Read: Sized {
     fn schema() -> serde_json::Value;
 }
 
-/// Tables whose fields are all told or not. Of `error_budget or "alpha"` each is the same.
+/// Tables whose fields are all told or not.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
         $name:ident {
-            $( $(#[doc = $doc:literal])* $field:ident $(or $alias:literal)?: $type:ty, )*
+            $( $(#[doc = $doc:literal])* $field:ident: $type:ty, )*
         }
         $(needs $($needed:literal),*)?
     ) => {
@@ -35,7 +35,7 @@ macro_rules! section {
 
         impl $name {
             /// Their names.
-            pub(super) const FIELDS: &[&str] = &[$( stringify!($field), $($alias,)? )*];
+            pub(super) const FIELDS: &[&str] = &[$( stringify!($field), )*];
         }
 
         impl crate::handle::config::section::Read for $name {
@@ -45,9 +45,6 @@ macro_rules! section {
                 $( $( table.need($needed)?; )* )?
                 $(
                     let $field = table.read(stringify!($field), <$type as Read>::read)?;
-                    $( let $field = crate::handle::config::section::either(
-                        &table, (stringify!($field), $alias), $field, <$type as Read>::read,
-                    )?; )?
                 )*
                 Ok(Self { $( $field, )* })
             }
@@ -58,10 +55,6 @@ macro_rules! section {
                 let mut fields = serde_json::Map::new();
                 $(
                     let field = described(<$type as Read>::schema(), concat!($( $doc, )*));
-                    $(
-                        let same = concat!("The same as `", stringify!($field), "`.");
-                        fields.insert($alias.into(), described(field.clone(), same));
-                    )?
                     fields.insert(stringify!($field).into(), field);
                 )*
                 table(fields, &[$( $( $needed, )* )?])
@@ -93,22 +86,6 @@ macro_rules! words {
     };
 }
 pub(super) use words;
-
-/// A field that has another name, which is not to be given twice.
-pub(super) fn either<'a, T>(
-    table: &Table<'a>,
-    (name, alias): (&str, &str),
-    told: Option<T>,
-    read: impl Fn(&Value<'a>) -> Result<T, Misread>,
-) -> Result<Option<T>, Misread> {
-    match (told, table.read(alias, read)?) {
-        (Some(_), Some(_)) => {
-            Err(table
-                .refused_at(alias, format_args!("`{alias}` and `{name}` are the same: give one of both")))
-        }
-        (told, other) => Ok(told.or(other)),
-    }
-}
 
 /// A time, as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

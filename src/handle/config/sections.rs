@@ -22,7 +22,7 @@ section! {
         /// When labels are evidence. Or "at random", where when they come has nothing to do with what they say.
         labels: Labels,
         /// The errors that a rollout's decisions may have.
-        error_budget or "alpha": ErrorBudget,
+        error_budget: ErrorBudget,
         /// The folder in which decisions and evidence outlive the process.
         state: State,
         /// Where versions are published. It is read by the host, which opens it.

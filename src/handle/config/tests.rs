@@ -174,11 +174,6 @@ fn refused() -> Vec<(&'static str, Json, &'static str)> {
             rollout(json!({ "steps": [{ "canary": 1 }] })),
             "rollout.steps[0].canary: 1 is no share: write \"1 %\" or \"100 %\"",
         ),
-        (
-            "",
-            json!({ "name": "late", "alpha": {}, "error_budget": {} }),
-            "alpha: `alpha` and `error_budget` are the same",
-        ),
         ("schema", with("state", json!("")), "state: it is empty"),
         ("schema", with("state", json!({ "after_crash": "pause" })), "state: `folder` is missing"),
         ("schema", with("repository", json!({ "version": "stable" })), "repository: `path` is missing"),
@@ -747,7 +742,6 @@ fn document(seed: u64) -> Json {
     let (mut random, schema) = (Random(seed), schema());
     let mut document = random.document(&schema);
     let fields = document.as_object_mut().unwrap();
-    fields.remove("alpha");
     if random.below(2) == 0 {
         let means = [json!(1), json!({ "value": 0.5 })][random.below(2) as usize].clone();
         fields.insert("labels".into(), json!({ "silence": "2h", "means": means }));
