@@ -185,8 +185,8 @@ fn chosen_afterwards(bench: &Bench, checks: &mut Checks, count: usize) {
             if (unit + 1).is_multiple_of(100) {
                 let evidence: Vec<EValue> = counts.iter().map(|counts| test.e_value(counts)).collect();
                 let largest = evidence.iter().copied().max().unwrap_or_default();
-                raised[0] |= largest >= EValue::threshold(ALPHA);
-                raised[1] |= EValue::mean(&evidence) >= EValue::threshold(ALPHA);
+                raised[0] |= largest >= EValue::threshold(ALPHA).unwrap();
+                raised[1] |= EValue::mean(&evidence) >= EValue::threshold(ALPHA).unwrap();
             }
         }
         raised

@@ -130,7 +130,7 @@ pub(crate) struct OfPairs<T> {
 
 fn pair(seen: Pair, times: u64) -> PairedEvents {
     let mut events = PairedEvents::default();
-    events.count(seen.live, seen.candidate);
+    events.count(Arms { candidate: seen.candidate, live: seen.live });
     let PairedEvents { neither, only_live, only_candidate, both } = events;
     PairedEvents {
         neither: neither * times,
@@ -164,7 +164,7 @@ impl<T: SequentialTest<Counts = PairedEvents> + Sync> Evaluator<Pair> for OfPair
     type Counts = PairedEvents;
 
     fn count(&self, counts: &mut PairedEvents, _: &Moment, seen: Pair) {
-        counts.count(seen.live, seen.candidate);
+        counts.count(Arms { candidate: seen.candidate, live: seen.live });
     }
 
     fn e_value(&self, counts: &PairedEvents) -> EValue {
@@ -188,7 +188,7 @@ impl Evaluator<Pair> for OfMcNemar {
     type Counts = PairedEvents;
 
     fn count(&self, counts: &mut PairedEvents, _: &Moment, seen: Pair) {
-        counts.count(seen.live, seen.candidate);
+        counts.count(Arms { candidate: seen.candidate, live: seen.live });
     }
 
     fn e_value(&self, counts: &PairedEvents) -> EValue {
@@ -219,7 +219,7 @@ impl Evaluator<(Part, Part)> for OfPartPairs {
     type Counts = PairedParts;
 
     fn count(&self, counts: &mut PairedParts, _: &Moment, (live, candidate): (Part, Part)) {
-        counts.count(live, candidate, 1);
+        counts.count(Arms { candidate, live }, 1);
     }
 
     fn e_value(&self, counts: &PairedParts) -> EValue {
@@ -560,7 +560,7 @@ impl<Seen, E: Evaluator<Seen>> Method<Seen> for SinceAny<E> {
     }
 
     fn bar(&self) -> f64 {
-        EValue::threshold(self.alpha).ln()
+        EValue::threshold(self.alpha).unwrap().ln()
     }
 
     /// A unit may help all starts, and hurts those that are yet to come not at all.

@@ -294,7 +294,7 @@ pub(crate) fn oracle_requests(times: f64, share: f64, rate: f64, alpha: f64) -> 
 fn errors_until_alarm(mut random: Random, clean: usize, since_any: bool) -> f64 {
     let (stream, ratio) = (errors(5.0), OfRateRatio::new(Harm, 1.0));
     let world = World::new(Steady, 1, Shares::place_of(10), &Shares::new(), &mut random);
-    let (moment, threshold) = (world.moment(0), EValue::threshold(ALPHA));
+    let (moment, threshold) = (world.moment(0), EValue::threshold(ALPHA).unwrap());
     let test = SinceAny { evaluator: ratio, alpha: ALPHA };
     let mut counts = InBlocks::default();
     let mut seen = 0;

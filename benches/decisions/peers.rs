@@ -1,6 +1,6 @@
 //! What people use today, on the same traffic.
 
-use switchback::stats::sequential::{Additive, PairedEvents};
+use switchback::stats::sequential::{Additive, Arms, PairedEvents};
 
 use crate::simulation::Moment;
 use crate::streams::{Event, Latencies, Of, Pair};
@@ -49,7 +49,7 @@ impl Method<Pair> for McNemarZ {
     type Counts = PairedEvents;
 
     fn count(&self, counts: &mut PairedEvents, _: &Moment, seen: Pair) {
-        counts.count(seen.live, seen.candidate);
+        counts.count(Arms { candidate: seen.candidate, live: seen.live });
     }
 
     fn evidence(&self, counts: &PairedEvents) -> f64 {

@@ -1,8 +1,8 @@
 //! What is no test of one claim: several hypotheses at once, an interval for showing, and a watch without an end.
 
 use switchback::stats::sequential::{
-    Claim, EValue, Events, Interval, PairedDifference, PairedEvents, RateDetector, SequentialTest, e_bh,
-    eliminate, rate_interval,
+    Arms, Claim, EValue, Events, Interval, PairedDifference, PairedEvents, RateDetector, SequentialTest,
+    e_bh, eliminate, rate_interval,
 };
 
 use crate::simulation::{Condition, Random, Shares, World, each, number_of};
@@ -38,7 +38,7 @@ impl Segments {
     }
 
     fn count(&mut self, test: &PairedDifference, segment: usize, pair: Pair) {
-        self.counts[segment].count(pair.live, pair.candidate);
+        self.counts[segment].count(Arms { candidate: pair.candidate, live: pair.live });
         self.evidence[segment] = test.e_value(&self.counts[segment]);
     }
 }
@@ -69,12 +69,13 @@ fn search(mut random: Random, harmed: usize, condition: Condition, units: usize)
             continue;
         }
         segments.count(&test, segment, pair);
-        best_of_all |= segments.evidence[segment] >= EValue::threshold(ALPHA);
+        best_of_all |= segments.evidence[segment] >= EValue::threshold(ALPHA).unwrap();
         if first.is_none() && pair.candidate {
-            first = Some(e_bh(&segments.evidence, ALPHA)).filter(|discoveries| !discoveries.is_empty());
+            first =
+                Some(e_bh(&segments.evidence, ALPHA).unwrap()).filter(|discoveries| !discoveries.is_empty());
         }
     }
-    let last = e_bh(&segments.evidence, ALPHA);
+    let last = e_bh(&segments.evidence, ALPHA).unwrap();
     Searched {
         false_first: first.map_or(0.0, |discoveries| share_of_false(&discoveries, harmed)),
         false_last: share_of_false(&last, harmed),
@@ -142,12 +143,14 @@ fn dropped(mut random: Random, place: usize, last: f64, units: usize) -> Option<
         for (own, row) in counts.iter_mut().enumerate() {
             for (other, counts) in row.iter_mut().enumerate().filter(|(other, _)| wrong[own] != wrong[*other])
             {
-                counts.count(wrong[other], wrong[own]);
+                counts.count(Arms { candidate: wrong[own], live: wrong[other] });
                 evidence[own][other] = test.e_value(counts);
                 changed = true;
             }
         }
-        if changed && eliminate(CANDIDATES, ALPHA, |own, other| evidence[own][other]).contains(&place) {
+        if changed
+            && eliminate(CANDIDATES, ALPHA, |own, other| evidence[own][other]).unwrap().contains(&place)
+        {
             return Some(unit);
         }
     }
@@ -192,7 +195,8 @@ pub(crate) fn coverage(bench: &Bench, checks: &mut Checks) -> f64 {
         let (mut seen, mut excluded, mut width) = (0, false, 0.0);
         for units in 1..=UNITS {
             seen += u64::from(random.chance(RATE));
-            let Interval { low, high, .. } = rate_interval(seen, units, ALPHA, UNITS);
+            let Interval { low, high, .. } =
+                rate_interval(Events { events: seen, units }, ALPHA, UNITS).unwrap();
             excluded |= RATE < low || high < RATE;
             width = high - low;
         }

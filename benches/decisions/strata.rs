@@ -78,7 +78,7 @@ fn units_until_decided(
     let means = MeanDifference::new(claim, MARGIN).unwrap();
     let (mut events, mut scores) = (ByOdds::<Events>::default(), ByOdds::<Scores>::default());
     let (mut plain, mut adjusted) = (f64::INFINITY, f64::INFINITY);
-    let threshold = EValue::threshold(alpha);
+    let threshold = EValue::threshold(alpha).unwrap();
     // Of what is known so much of the variance follows: a half of all units lies above the average, and a half below.
     let apart = (explained * RATE * (1.0 - RATE)).sqrt();
     let mut look = 20;

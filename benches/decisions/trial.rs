@@ -55,7 +55,7 @@ impl<Seen, E: Evaluator<Seen>> Method<Seen> for Test<E> {
     }
 
     fn bar(&self) -> f64 {
-        EValue::threshold(self.alpha).ln()
+        EValue::threshold(self.alpha).unwrap().ln()
     }
 
     fn most(&self, moment: &Moment, seen: Seen) -> f64 {

@@ -501,7 +501,7 @@ impl Decider {
         let watched = attempt.is_some_and(|attempt| attempt.state.phase == Phase::Baking);
         let divided = attempt
             .map(|attempt| attempt.error_budget.unwrap_or_else(|| self.control.error_budget_of(attempt, 0)));
-        divided.map_or(EValue::threshold(0.0), |divided| divided.thresholds(watched).harm)
+        divided.map_or(EValue::against(0.0), |divided| divided.thresholds(watched).harm)
     }
 
     /// For whoever judges next.

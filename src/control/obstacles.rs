@@ -77,7 +77,7 @@ impl Attempt {
     /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
     /// promotion rests on these.
     pub(crate) fn units_mismatch(&self) -> bool {
-        self.ledger.units_mismatch() >= EValue::threshold(SampleRatio::ALPHA)
+        self.ledger.units_mismatch() >= EValue::against(SampleRatio::ALPHA)
     }
 
     /// Whether live has become worse since the exposure changed than it was before the rollout, by more than chance: then the
@@ -108,7 +108,7 @@ impl Attempt {
         };
         let limit = Some(TIMES * usual).filter(|limit| *limit < 1.0)?;
         let worse = test.tests.above(limit)(&seen);
-        (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
+        (worse >= EValue::against(SampleRatio::ALPHA)).then(|| {
             format!(
                 "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
                  candidate may be the cause",

@@ -6,7 +6,7 @@ use super::pictures;
 use super::report::{Report, Seen};
 use super::words::{capital, share_of, short};
 use crate::base::text::{count, number, percent};
-use crate::stats::sequential::rate_interval;
+use crate::stats::sequential::{Events, holding};
 use crate::stats::{ArmFigures, Cohort, Coverage, DivergenceFigures, LatencyFigures, Metric, QualityFigures};
 
 pub(crate) fn section(report: &Report) -> Section {
@@ -144,7 +144,7 @@ fn on_pairs(report: &Report, pairs: &DivergenceFigures) -> Option<String> {
 /// Where two versions give the same answer both are right or both are wrong: so their accuracies differ by no more than the
 /// rate at which they disagree, whatever the truth is. The one thing that pairs say before there are any labels.
 fn differ_at_most(disagreed: u64, pairs: u64) -> String {
-    let most = rate_interval(disagreed, pairs, 0.05, pairs).high;
+    let most = holding(Events { events: disagreed, units: pairs }, 0.05, pairs).high;
     format!(
         "Whatever the truth is, their accuracies differ by at most {} points on these requests, and by at most {} on others like them (with 95 % confidence).",
         number(disagreed as f64 / pairs as f64 * 100.0),

@@ -14,7 +14,7 @@ use crate::base::share::Share;
 use crate::stats::Metric;
 use crate::stats::evidence::waiting::Labels;
 use crate::stats::sequential::test::{Claim, SequentialTest};
-use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, Scores, eliminate};
+use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, Scores, beaten};
 use crate::task::kpi::Kpi;
 
 /// How traffic is divided among several candidates and live while they are compared.
@@ -334,7 +334,7 @@ impl Allocating {
         if error == 0.0 {
             return Vec::new();
         }
-        let arms = eliminate(self.attempts.len() + 1, error, |one, other| self.worse(one, other));
+        let arms = beaten(self.attempts.len() + 1, error, |one, other| self.worse(one, other));
         arms.into_iter().filter_map(|arm| self.attempts.get(arm.checked_sub(1)?).copied()).collect()
     }
 
@@ -558,8 +558,8 @@ mod tests {
         }
         let wanted = allocating.wanted(7);
         assert!(wanted[0] + wanted[1] > 0.99 * 2.0 * DRAWS as f64, "{wanted:?}");
-        assert!(allocating.worse(3, 1) > EValue::threshold(0.01));
-        assert!(allocating.worse(1, 0) < EValue::threshold(0.5));
-        assert_eq!(eliminate(4, 0.05, |one, other| allocating.worse(one, other)), [2, 3]);
+        assert!(allocating.worse(3, 1) > EValue::against(0.01));
+        assert!(allocating.worse(1, 0) < EValue::against(0.5));
+        assert_eq!(beaten(4, 0.05, |one, other| allocating.worse(one, other)), [2, 3]);
     }
 }

@@ -144,7 +144,7 @@ impl ErrorBudgetStatus {
 
     pub(crate) fn thresholds(&self, watched: bool) -> Thresholds {
         let harm = if watched { self.harm_per_guard_watched } else { self.harm_per_guard };
-        Thresholds { harm: EValue::threshold(harm), promotion: EValue::threshold(self.promotion) }
+        Thresholds { harm: EValue::against(harm), promotion: EValue::against(self.promotion) }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::drift::profile::layout::{Feature, MISSING, UNSEEN};
 use crate::drift::profile::profile::{Profile, ProfileMismatchError};
 use crate::drift::profile::reference::ReferenceProfile;
 use crate::drift::told::What;
-use crate::stats::sequential::{EValue, e_bh};
+use crate::stats::sequential::{EValue, rejected};
 
 /// How a window is compared.
 ///
@@ -344,7 +344,7 @@ impl Control {
             }
             Self::EBenjaminiHochberg => {
                 let evidence: Vec<EValue> = values.iter().map(|p| calibrated(*p)).collect();
-                e_bh(&evidence, alpha)
+                rejected(&evidence, alpha)
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::rollout::guard::design::Design;
 use crate::rollout::guard::history::Series;
 use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::{
-    Additive, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
+    Additive, Arms, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
 
 /// What may come, and how so many of it are counted.
@@ -265,7 +265,7 @@ pub(crate) fn ratios(
     let both = both((live, candidate), losses.together);
     let mut pair = |rate: f64, live: Part, candidate: Part| {
         cell(&mut cells, ComesBy::Copies, pairs * rate, move |series: &mut Series<PairedParts, Parts>, n| {
-            series.pairs.count(live, candidate, n);
+            series.pairs.count(Arms { candidate, live }, n);
         });
     };
     pair(1.0 - live.max(candidate), right, right);

@@ -8,7 +8,7 @@ use super::design::{Design, Uses};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
 use crate::base::text::significant;
-use crate::stats::sequential::{Additive, Interval, PairedEvents, Scores, rate_interval};
+use crate::stats::sequential::{Additive, Events, Interval, PairedEvents, Scores, holding};
 
 /// How many units the candidate served worse than live did, and how many better: the *fraction negatively affected* beside
 /// the mean (Kallus 2022, "What's the harm? Sharp bounds on the fraction negatively affected by treatment").
@@ -77,7 +77,7 @@ pub struct AffectedShare {
     /// What was seen.
     pub estimate: f64,
     /// The lower end of the interval that holds the share at all times at once, with an error of 5 % for both ends
-    /// together, where it holds still ([`rate_interval`]).
+    /// together, where it holds still ([`rate_interval`](crate::stats::sequential::rate_interval)).
     pub low: f64,
     /// The upper end.
     pub high: f64,
@@ -90,7 +90,7 @@ impl AffectedShare {
     const TUNED_TO: u64 = 1_000;
 
     fn of(count: u64, units: u64) -> Self {
-        let Interval { low, high } = rate_interval(count, units, Self::ERROR, Self::TUNED_TO);
+        let Interval { low, high } = holding(Events { events: count, units }, Self::ERROR, Self::TUNED_TO);
         Self { estimate: if units == 0 { 0.0 } else { count as f64 / units as f64 }, low, high }
     }
 }

@@ -33,7 +33,7 @@ const MISMATCH: f64 = 0.01;
 /// Whether truths come for another share of one arm's answers than of the other's.
 pub(crate) fn labels_differ(known: &InArms) -> bool {
     let differs = coverage_mismatch(&known.requests).max(coverage_mismatch(&known.keys));
-    differs >= EValue::threshold(MISMATCH)
+    differs >= EValue::against(MISMATCH)
 }
 
 /// Whether truths come for other shares since the exposure changed, of a figure for which that matters.

@@ -17,7 +17,8 @@ use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
     Additive, Asymptotic, ByOdds, EValue, Events, HiddenEvents, Mean, MeanDifference, PairedDifference,
     PairedEvents, PairedHidden, PairedParts, PairedRatio, PairedRatioTest, PairedScores, Parts, Rate,
-    RateDifference, RateRatio, RatioLimit, RatioMargin, Scores, SplitRatioTest, Values, e_bh, e_bh_strength,
+    RateDifference, RateRatio, RatioLimit, RatioMargin, Scores, SplitRatioTest, Values, e_bh_strength,
+    rejected,
 };
 
 /// The question that a test is asked, beside its counts.
@@ -223,7 +224,7 @@ impl Design {
         // Those that have not come are hypotheses too.
         evidence.resize(evidence.len().max(self.segments.unwrap_or_default() as usize), EValue::ONE);
         let alpha = 1.0 / threshold.value();
-        e_bh(&evidence, alpha)
+        rejected(&evidence, alpha)
             .into_iter()
             .filter_map(|place| known.get(place))
             .map(|(label, _)| (*label).to_owned())

@@ -13,7 +13,8 @@ use crate::stats::evidence::ledger::{Counts, FAILURES, Ledger, slower_than};
 use crate::stats::evidence::loss::Decision;
 use crate::stats::sequential::in_arms::{Chances, InArms, Stratum};
 use crate::stats::sequential::{
-    Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
+    Additive, Arms, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores,
+    Values,
 };
 
 /// Counts of one stretch of time: pairs, the candidate alone, and units of both arms.
@@ -322,7 +323,7 @@ fn paired(counts: &Counts, wanted: impl Fn(bool) -> bool) -> PairedEvents {
     for (live, candidate, yes, count) in counts.pair_labels.decisions().filter(|(_, _, yes, _)| wanted(*yes))
     {
         let mut one = PairedEvents::default();
-        one.count(!live.is_right(yes), !candidate.is_right(yes));
+        one.count(Arms { candidate: !candidate.is_right(yes), live: !live.is_right(yes) });
         pairs.neither += one.neither * count;
         pairs.only_live += one.only_live * count;
         pairs.only_candidate += one.only_candidate * count;
@@ -382,7 +383,7 @@ fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
     };
     let mut pairs = PairedParts::default();
     for (live, candidate, yes, count) in counts.pair_labels.decisions() {
-        pairs.count(part(live, yes), part(candidate, yes), count);
+        pairs.count(Arms { candidate: part(candidate, yes), live: part(live, yes) }, count);
     }
     let (requests, keys) = by_odds(counts, of_arm);
     Series { pairs, alone: of_arm(&counts.alone), requests, keys, ..Series::default() }

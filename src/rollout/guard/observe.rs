@@ -6,7 +6,7 @@ use super::evidence::{Effect, EffectKind};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
 use crate::stats::sequential::test::Claim;
-use crate::stats::sequential::{Additive, Arms, Events, Interval, Parts, Scores, Values, interval};
+use crate::stats::sequential::{Additive, Arms, Events, Interval, Parts, Scores, Values, not_excluded};
 
 impl Design {
     /// Returns what was observed, of both versions.
@@ -138,14 +138,14 @@ impl Design {
                     if seen.is_difference { seen.candidate? } else { seen.candidate? - seen.live? };
                 // Values without bounds may differ by anything.
                 let far = if matches!(history, History::Values(_)) { 1e9 } else { 1.0 };
-                let Interval { low, high } = interval(ERROR, -far..=far, estimate, |claim, margin| {
+                let Interval { low, high } = not_excluded(ERROR, -far..=far, estimate, |claim, margin| {
                     evidence(claim, Margin::Above(margin))
                 });
                 Some(Effect { kind: EffectKind::Difference, estimate, low, high })
             }
             Margin::Times(_) => {
                 let estimate = (seen.candidate? / seen.live.filter(|live| *live > 0.0)?).clamp(1e-3, 1e3);
-                let Interval { low, high } = interval(ERROR, 1e-3..=1e3, estimate, |claim, times| {
+                let Interval { low, high } = not_excluded(ERROR, 1e-3..=1e3, estimate, |claim, times| {
                     evidence(claim, Margin::Times(times))
                 });
                 Some(Effect { kind: EffectKind::Factor, estimate, low, high })
@@ -157,14 +157,14 @@ impl Design {
                     Claim::Harm => Claim::NonInferiority,
                     Claim::NonInferiority => Claim::Harm,
                 };
-                let Interval { low, high } = interval(ERROR, 1e-3..=1e3, estimate, |claim, times| {
+                let Interval { low, high } = not_excluded(ERROR, 1e-3..=1e3, estimate, |claim, times| {
                     evidence(turned(claim), Margin::AtLeastTimes(times))
                 });
                 Some(Effect { kind: EffectKind::Factor, estimate, low, high })
             }
             Margin::AtMost(_) => {
                 let estimate = seen.candidate?;
-                let Interval { low, high } = interval(ERROR, 0.0..=1.0, estimate, |claim, limit| {
+                let Interval { low, high } = not_excluded(ERROR, 0.0..=1.0, estimate, |claim, limit| {
                     evidence(claim, Margin::AtMost(limit))
                 });
                 Some(Effect { kind: EffectKind::Value, estimate, low, high })

@@ -12,7 +12,7 @@ use super::arm::ArmCounts;
 use super::loss::Decision;
 use super::pair::PairLabels;
 use crate::base::chance::SplitMix64;
-use crate::stats::sequential::{Additive, ByOdds, Odds, PairedEvents};
+use crate::stats::sequential::{Additive, Arms, ByOdds, Odds, PairedEvents};
 
 /// Those of one version that wait for one of the other's; whether each was wrong.
 type Waiting = VecDeque<bool>;
@@ -126,7 +126,9 @@ fn join(
     }
     let mut matched = PairedEvents::default();
     let both = own.len().min(theirs.len());
-    own.drain(..both).zip(theirs.drain(..both)).for_each(|(candidate, live)| matched.count(live, candidate));
+    own.drain(..both)
+        .zip(theirs.drain(..both))
+        .for_each(|(candidate, live)| matched.count(Arms { candidate, live }));
     matched
 }
 

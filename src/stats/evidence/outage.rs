@@ -82,7 +82,7 @@ fn is_outage(seen: Events, usual: Events) -> bool {
 mod tests {
     use super::*;
     use crate::base::chance::SplitMix64;
-    use crate::stats::sequential::{Additive, Claim, PairedEvents, PairedRatio, SequentialTest};
+    use crate::stats::sequential::{Additive, Arms, Claim, PairedEvents, PairedRatio, SequentialTest};
 
     #[test]
     fn an_outage_is_more_than_twice_what_is_usual_and_more_than_chance() {
@@ -104,7 +104,10 @@ mod tests {
 
     fn pairs(chance: &mut SplitMix64, count: u64, live: f64, candidate: f64) -> PairedEvents {
         let mut pairs = PairedEvents::default();
-        (0..count).for_each(|_| pairs.count(chance.uniform() < live, chance.uniform() < candidate));
+        (0..count).for_each(|_| {
+            let live = chance.uniform() < live;
+            pairs.count(Arms { candidate: chance.uniform() < candidate, live });
+        });
         pairs
     }
 

@@ -10,7 +10,7 @@ use crate::stats::figures::divergence::Pair;
 use crate::stats::figures::fixed::Sign;
 use crate::stats::figures::latency::SHORTEST;
 use crate::stats::figures::latency_limit::LatencyLimit;
-use crate::stats::sequential::{Additive, Events, PairedEvents, Scores, Values};
+use crate::stats::sequential::{Additive, Arms, Events, PairedEvents, Scores, Values};
 use crate::task::kept::Kept;
 use crate::task::outcome::Actual;
 use crate::task::task::TaskKind;
@@ -42,7 +42,7 @@ impl PairCounts {
     ) {
         let failed = |kept: &Kept| *kept == Kept::Unreadable;
         let (live, candidate) = (failed(pair.live), failed(pair.candidate));
-        self.failed.count(live, candidate);
+        self.failed.count(Arms { candidate, live });
         self.slow.resize_with(slower_than.len().max(self.slow.len()), PairedEvents::default);
         let (live_nanos, own_nanos) = (pair.live_nanos.max(SHORTEST), pair.candidate_nanos.max(SHORTEST));
         for (slow, (theirs, own)) in self.slow.iter_mut().zip(slower_than) {
@@ -50,7 +50,8 @@ impl PairCounts {
             if theirs.is_fixed() {
                 // By one chance: what is drawn makes no difference between the two.
                 let live = live || theirs.is_exceeded_by(live_nanos, chance);
-                slow.count(live, candidate || own.is_exceeded_by(own_nanos, chance));
+                let candidate = candidate || own.is_exceeded_by(own_nanos, chance);
+                slow.count(Arms { candidate, live });
             }
         }
         // Answers differ where both answered: what befalls both, or either by chance, is no difference between them.
@@ -70,7 +71,7 @@ impl PairCounts {
     /// Counts who failed, in a segment.
     pub(crate) fn count_in(&mut self, segment: &Arc<str>, pair: &Pair<'_>) {
         let failed = |kept: &Kept| *kept == Kept::Unreadable;
-        self.segments.at(segment).count(failed(pair.live), failed(pair.candidate));
+        self.segments.at(segment).count(Arms { candidate: failed(pair.candidate), live: failed(pair.live) });
     }
 }
 

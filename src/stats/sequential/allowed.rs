@@ -12,6 +12,10 @@ pub(crate) const TIMES: (f64, f64) = (1e-3, 1e3);
 /// The least share of what is hidden that may be let through.
 pub(crate) const LEAST_EXPLORED: f64 = 1e-3;
 
+pub(crate) fn error(alpha: f64) -> Result<(), ArgumentError> {
+    ArgumentError::unless(alpha > 0.0 && alpha < 1.0, "the error", alpha, "more than 0 and less than 1")
+}
+
 pub(crate) fn limit(limit: f64) -> Result<(), ArgumentError> {
     let valid = (LEAST_LIMIT..=1.0 - LEAST_LIMIT).contains(&limit);
     ArgumentError::unless(valid, "the limit", limit, "from 1e-9 to 1 - 1e-9")

@@ -70,9 +70,9 @@ pub struct PairedEvents {
 }
 
 impl PairedEvents {
-    /// Counts one input.
-    pub fn count(&mut self, live: bool, candidate: bool) {
-        self.record(live, candidate, Sign::Plus);
+    /// Counts one input: whether either version had the event.
+    pub fn count(&mut self, had: Arms<bool>) {
+        self.record(had.live, had.candidate, Sign::Plus);
     }
 
     /// Counts one input, or takes back one that was counted.

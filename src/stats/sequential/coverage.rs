@@ -80,7 +80,7 @@ mod tests {
                     arm.1 += 1;
                     arm.0 += u64::from(chance() < 0.7);
                 }
-                coverage_mismatch(&units(candidate, live)) >= EValue::threshold(0.05)
+                coverage_mismatch(&units(candidate, live)) >= EValue::against(0.05)
             });
             alarms += u32::from(crossed);
         }

@@ -8,6 +8,8 @@ use std::iter::Sum;
 
 use serde::{Deserialize, Serialize};
 
+use super::allowed;
+use crate::base::invalid::ArgumentError;
 use crate::base::text::number;
 
 /// Evidence against a hypothesis, as a number that is at most 1 on average wherever the hypothesis holds.
@@ -23,8 +25,9 @@ use crate::base::text::number;
 /// use switchback::stats::sequential::EValue;
 ///
 /// let evidence = EValue::of(25.0);
-/// assert!(evidence >= EValue::threshold(0.05) && evidence < EValue::threshold(0.01));
+/// assert!(evidence >= EValue::threshold(0.05)? && evidence < EValue::threshold(0.01)?);
 /// assert!((evidence.p_value() - 0.04).abs() < 1e-9);
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -48,8 +51,17 @@ impl EValue {
     }
 
     /// Returns the value that an e-value must reach for its hypothesis to be rejected with an error of at most `alpha`:
-    /// `1/alpha`. Nothing reaches the threshold of an `alpha` of 0 or less.
-    pub fn threshold(alpha: f64) -> Self {
+    /// `1/alpha`.
+    ///
+    /// # Errors
+    ///
+    /// An error that is not between 0 and 1.
+    pub fn threshold(alpha: f64) -> Result<Self, ArgumentError> {
+        allowed::error(alpha).map(|()| Self::against(alpha))
+    }
+
+    /// The threshold of what may be no error at all: nothing reaches that of an `alpha` of 0 or less.
+    pub(crate) fn against(alpha: f64) -> Self {
         if alpha > 0.0 { Self((-ln(alpha) * ONE_NAT).ceil() as i64) } else { Self(i64::MAX) }
     }
 
@@ -183,10 +195,14 @@ mod tests {
     fn thresholds_are_rounded_up_and_e_values_down() {
         for alpha in [0.05, 0.01, 1e-9, 0.3] {
             let exact = EValue::of(1.0 / alpha);
-            assert!(exact <= EValue::threshold(alpha));
-            assert!((EValue::threshold(alpha).ln() + f64::ln(alpha)).abs() < 1e-9);
+            assert!(exact <= EValue::against(alpha));
+            assert!((EValue::against(alpha).ln() + f64::ln(alpha)).abs() < 1e-9);
         }
-        assert!(EValue::of(1e300).times(EValue::of(1e300)) < EValue::threshold(0.0));
+        assert!(EValue::of(1e300).times(EValue::of(1e300)) < EValue::against(0.0));
+        assert_eq!(EValue::threshold(0.05), Ok(EValue::against(0.05)));
+        for none in [0.0, -0.1, 1.0, 1.5, f64::NAN] {
+            assert!(EValue::threshold(none).is_err(), "{none}");
+        }
     }
 
     #[test]

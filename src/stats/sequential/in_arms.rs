@@ -119,7 +119,7 @@ mod tests {
                 let chances = Chances::of_answers(&answered);
                 let counts = [(&wrongs, chances)];
                 let most = ratio.e_value(&counts).max(difference.e_value(&counts));
-                most >= EValue::threshold(0.05)
+                most >= EValue::against(0.05)
             })
         };
         (0..runs).map(one_run).filter(|crossed| *crossed).count() as u32

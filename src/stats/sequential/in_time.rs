@@ -100,7 +100,7 @@ mod tests {
                 here.times += 1;
                 most = most.max(more_often(here, there, 2.0));
             }
-            wrong += u64::from(most >= EValue::threshold(0.05));
+            wrong += u64::from(most >= EValue::against(0.05));
         }
         assert!(wrong <= runs as u64 / 20, "{wrong} of {runs}");
     }

@@ -1,6 +1,8 @@
 //! Several hypotheses at once.
 
+use super::allowed;
 use super::e_value::EValue;
+use crate::base::invalid::ArgumentError;
 
 /// Which of several hypotheses to reject so that among the rejected at most a share of `alpha` is rejected wrongly, on
 /// average: e-BH (Wang & Ramdas, "False discovery rate control with e-values", JRSS-B 84(3) 2022). Valid whatever the
@@ -13,17 +15,27 @@ use super::e_value::EValue;
 ///
 /// // Airports: which of them does the candidate serve worse?
 /// let evidence = [90.0, 1.2, 55.0, 0.3, 12.0].map(EValue::of);
-/// assert_eq!(e_bh(&evidence, 0.05), [0, 2]);
+/// assert_eq!(e_bh(&evidence, 0.05)?, [0, 2]);
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
-pub fn e_bh(evidence: &[EValue], alpha: f64) -> Vec<usize> {
+///
+/// # Errors
+///
+/// An error that is not between 0 and 1.
+pub fn e_bh(evidence: &[EValue], alpha: f64) -> Result<Vec<usize>, ArgumentError> {
+    allowed::error(alpha).map(|()| rejected(evidence, alpha))
+}
+
+/// The same at an error that is known to be one.
+pub(crate) fn rejected(evidence: &[EValue], alpha: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..evidence.len()).collect();
     let of = |place: &usize| evidence.get(*place).copied().unwrap_or(EValue::ZERO);
     order.sort_by_key(|place| std::cmp::Reverse(of(place)));
     let all = evidence.len() as f64;
     let reaches =
-        |(rank, place): &(usize, &usize)| of(place) >= EValue::threshold(alpha * (*rank + 1) as f64 / all);
-    let rejected = order.iter().enumerate().filter(reaches).map(|(rank, _)| rank + 1).max().unwrap_or(0);
-    order.truncate(rejected);
+        |(rank, place): &(usize, &usize)| of(place) >= EValue::against(alpha * (*rank + 1) as f64 / all);
+    let of_all = order.iter().enumerate().filter(reaches).map(|(rank, _)| rank + 1).max().unwrap_or(0);
+    order.truncate(of_all);
     order.sort_unstable();
     order
 }
@@ -51,18 +63,32 @@ pub(crate) fn e_bh_strength(evidence: &[EValue], hypotheses: usize) -> EValue {
 /// ```
 /// use switchback::stats::sequential::{EValue, eliminate};
 ///
-/// let dropped = eliminate(3, 0.05, |i, j| if (i, j) == (2, 0) { EValue::of(50.0) } else { EValue::ONE });
+/// let dropped = eliminate(3, 0.05, |i, j| if (i, j) == (2, 0) { EValue::of(50.0) } else { EValue::ONE })?;
 /// assert_eq!(dropped, [2]);
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
-pub fn eliminate(candidates: usize, alpha: f64, worse: impl Fn(usize, usize) -> EValue) -> Vec<usize> {
-    let threshold = EValue::threshold(alpha / candidates.saturating_sub(1).max(1) as f64);
+///
+/// # Errors
+///
+/// An error that is not between 0 and 1.
+pub fn eliminate(
+    candidates: usize,
+    alpha: f64,
+    worse: impl Fn(usize, usize) -> EValue,
+) -> Result<Vec<usize>, ArgumentError> {
+    allowed::error(alpha).map(|()| beaten(candidates, alpha, worse))
+}
+
+/// The same at an error that is known to be one.
+pub(crate) fn beaten(candidates: usize, alpha: f64, worse: impl Fn(usize, usize) -> EValue) -> Vec<usize> {
+    let threshold = EValue::against(alpha / candidates.saturating_sub(1).max(1) as f64);
     let mut dropped: Vec<usize> = Vec::new();
     for candidate in 0..candidates {
         // Only those that stay count: of two that look worse than each other, one does.
-        let beaten = (0..candidates)
+        let is_beaten = (0..candidates)
             .filter(|other| *other != candidate && !dropped.contains(other))
             .any(|other| worse(candidate, other) >= threshold);
-        if beaten {
+        if is_beaten {
             dropped.push(candidate);
         }
     }
@@ -76,27 +102,28 @@ mod tests {
 
     #[test]
     fn nothing_is_rejected_of_nothing() {
-        assert!(e_bh(&[], 0.05).is_empty());
-        assert!(e_bh(&[EValue::ZERO, EValue::ONE], 0.05).is_empty());
-        assert!(eliminate(0, 0.05, |_, _| EValue::of(1e9)).is_empty());
-        assert!(eliminate(1, 0.05, |_, _| EValue::of(1e9)).is_empty());
+        assert!(rejected(&[], 0.05).is_empty());
+        assert!(rejected(&[EValue::ZERO, EValue::ONE], 0.05).is_empty());
+        assert!(beaten(0, 0.05, |_, _| EValue::of(1e9)).is_empty());
+        assert!(beaten(1, 0.05, |_, _| EValue::of(1e9)).is_empty());
+        assert!(e_bh(&[EValue::ONE], 1.0).is_err() && eliminate(2, f64::NAN, |_, _| EValue::ONE).is_err());
     }
 
     proptest! {
         #[test]
         fn more_evidence_never_rejects_less(logs in prop::collection::vec(-5.0..9.0_f64, 1..12), more in 0usize..12) {
             let evidence: Vec<EValue> = logs.iter().map(|log| EValue::from_ln(*log)).collect();
-            let before = e_bh(&evidence, 0.1);
+            let before = rejected(&evidence, 0.1);
             let mut stronger = evidence.clone();
             let place = more % stronger.len();
             stronger[place] = stronger[place].times(EValue::of(10.0));
-            let after = e_bh(&stronger, 0.1);
+            let after = rejected(&stronger, 0.1);
             prop_assert!(before.iter().all(|place| after.contains(place)));
         }
 
         #[test]
         fn one_candidate_always_stays(candidates in 1usize..6) {
-            prop_assert!(eliminate(candidates, 0.05, |_, _| EValue::of(1e9)).len() < candidates);
+            prop_assert!(beaten(candidates, 0.05, |_, _| EValue::of(1e9)).len() < candidates);
         }
     }
 }

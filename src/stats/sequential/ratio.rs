@@ -100,7 +100,8 @@ impl Parts {
 
 impl PairedParts {
     /// Counts `times` pairs that add this. What adds nothing to either is not kept.
-    pub fn count(&mut self, live: Part, candidate: Part, times: u64) {
+    pub fn count(&mut self, adds: Arms<Part>, times: u64) {
+        let Arms { candidate, live } = adds;
         if live.whole + candidate.whole > 0 && times > 0 {
             let count = self.0.entry((live, candidate)).or_default();
             *count = count.saturating_add(times);
@@ -152,7 +153,9 @@ impl Additive for Parts {
 
 impl Additive for PairedParts {
     fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|((live, candidate), times)| self.count(*live, *candidate, *times));
+        other.0.iter().for_each(|((live, candidate), times)| {
+            self.count(Arms { candidate: *candidate, live: *live }, *times);
+        });
     }
     fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -177,9 +180,9 @@ impl From<Vec<(Part, Part, u64)>> for PairedParts {
     fn from(counted: Vec<(Part, Part, u64)>) -> Self {
         let mut parts = Self::default();
         let cut = |part: Part| Part::cut(part.part, part.whole);
-        counted
-            .into_iter()
-            .for_each(|(live, candidate, times)| parts.count(cut(live), cut(candidate), times));
+        counted.into_iter().for_each(|(live, candidate, times)| {
+            parts.count(Arms { candidate: cut(candidate), live: cut(live) }, times)
+        });
         parts
     }
 }
@@ -229,13 +232,13 @@ impl RatioMargin {
 /// Assumes that live's ratio holds still while counts are merged; count apart (in blocks) what may differ.
 ///
 /// ```
-/// use switchback::stats::sequential::{Claim, PairedParts, PairedRatioTest, Part, RatioMargin, SequentialTest};
+/// use switchback::stats::sequential::{Arms, Claim, PairedParts, PairedRatioTest, Part, RatioMargin, SequentialTest};
 ///
 /// let (right, false_alarm, quiet) = (Part::of(0, 1)?, Part::of(1, 1)?, Part::of(0, 0)?);
 /// let mut alarms = PairedParts::default();
-/// alarms.count(right, right, 700);
-/// alarms.count(false_alarm, false_alarm, 150);
-/// alarms.count(quiet, false_alarm, 120); // the candidate alone
+/// alarms.count(Arms { candidate: right, live: right }, 700);
+/// alarms.count(Arms { candidate: false_alarm, live: false_alarm }, 150);
+/// alarms.count(Arms { candidate: false_alarm, live: quiet }, 120);
 /// let harm = PairedRatioTest::new(Claim::Harm, RatioMargin::Above(0.02), 1)?;
 /// assert!(harm.e_value(&alarms).p_value() < 0.001);
 /// # Ok::<(), switchback::ArgumentError>(())

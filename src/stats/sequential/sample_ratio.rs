@@ -60,7 +60,7 @@ impl SequentialTest for SampleRatio {
 }
 
 /// The e-value of a mismatch among several arms.
-pub fn mismatch(concentration: f64, shares: &[f64], units: &[u64]) -> EValue {
+fn mismatch(concentration: f64, shares: &[f64], units: &[u64]) -> EValue {
     let ln_beta_of = |alphas: &[f64]| match alphas {
         [a, b] => ln_beta(*a, *b),
         _ => alphas.iter().map(|a| libm::lgamma(*a)).sum::<f64>() - libm::lgamma(alphas.iter().sum()),

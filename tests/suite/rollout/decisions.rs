@@ -180,7 +180,7 @@ fn a_promotion_rests_on_the_last_step() {
     let last = decisions(&service).pop().unwrap();
     assert_eq!((last.before(), last.phase()), (share(1.0), Phase::Canary));
     let strength = last.evidence().strength.unwrap();
-    assert!(strength.non_inferiority.unwrap() >= EValue::threshold(0.05));
+    assert!(strength.non_inferiority.unwrap() >= EValue::threshold(0.05).unwrap());
     assert!(strength.harm < EValue::ONE);
 }
 

@@ -33,7 +33,7 @@ trait Counted: Additive + std::fmt::Debug + PartialEq + serde::Serialize + serde
 
 impl Counted for PairedEvents {
     fn count(&mut self, seen: Seen) {
-        PairedEvents::count(self, seen.bad.0, seen.bad.1);
+        PairedEvents::count(self, Arms { candidate: seen.bad.1, live: seen.bad.0 });
     }
 }
 
@@ -75,7 +75,7 @@ impl Counted for ByOdds<Values> {
 impl Counted for PairedParts {
     fn count(&mut self, seen: Seen) {
         let of = |bad: bool| part(bad.into(), seen.share.min(2) as u8);
-        PairedParts::count(self, of(seen.bad.0), of(seen.bad.1), 1);
+        PairedParts::count(self, Arms { candidate: of(seen.bad.1), live: of(seen.bad.0) }, 1);
     }
 }
 
@@ -201,8 +201,8 @@ fn no_count_is_too_large() {
     let mut parts = PairedParts::default();
     let mut split = Arms::<Parts>::default();
     for one in [part(0, 1), part(1, 1), part(1, 2)] {
-        parts.count(one, part(0, 1), MOST / 4);
-        parts.count(part(0, 1), one, MOST / 4);
+        parts.count(Arms { candidate: part(0, 1), live: one }, MOST / 4);
+        parts.count(Arms { candidate: one, live: part(0, 1) }, MOST / 4);
         split.candidate.count(one, MOST / 4);
         split.live.count(one, MOST / 4);
     }
@@ -237,7 +237,8 @@ fn intervals_hold_the_estimate_and_shrink() {
         let estimate = pairs.difference().unwrap();
         let Interval { low, high, .. } = interval(0.05, -1.0..=1.0, estimate, |claim, margin| {
             PairedDifference::new(claim, margin).unwrap().e_value(&pairs)
-        });
+        })
+        .unwrap();
         assert!(low < estimate && estimate < high);
         high - low
     };
@@ -248,7 +249,8 @@ fn intervals_hold_the_estimate_and_shrink() {
     errors.at(odds(0.2)).live.events = 200;
     let Interval { low, high, .. } = interval(0.05, 1e-3..=1e3, errors.ratio().unwrap(), |claim, times| {
         RateRatio::new(claim, times).unwrap().e_value(&errors)
-    });
+    })
+    .unwrap();
     assert!(1.2 < low && low < 2.0 && 2.0 < high && high < 3.2, "{low} {high}");
 }
 
