@@ -94,7 +94,7 @@ impl Model<Flight, f64> for Table {
 
 impl Lifecycle for Table {
     fn memory(&self) -> Option<Memory> {
-        Some(Memory::new(size_of_val(&*self.by_minute) as u64, 0))
+        Some(Memory::private(size_of_val(&*self.by_minute) as u64))
     }
 }
 

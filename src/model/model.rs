@@ -167,7 +167,7 @@ mod tests {
             Ok(target.tier())
         }
         fn memory(&self) -> Option<Memory> {
-            Some(Memory::new(1, 2))
+            Some(Memory::private(1).mapped(2))
         }
         fn maintain(&self) -> Result<(), LoadError> {
             Err(LoadError::other("maintain"))
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(wrapper.tier(), Tier::Warm);
         assert_eq!(wrapper.wake().unwrap_err().to_string(), "wake");
         assert_eq!(wrapper.settle(&TargetTier::new(Tier::Cold)).unwrap(), Tier::Cold);
-        assert_eq!(wrapper.memory(), Some(Memory::new(1, 2)));
+        assert_eq!(wrapper.memory(), Some(Memory::private(1).mapped(2)));
         assert_eq!(wrapper.maintain().unwrap_err().to_string(), "maintain");
         assert_eq!(wrapper.description().sessions, 3);
     }

@@ -45,9 +45,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// So many bytes of its own, and so many of files.
-    pub fn new(private_bytes: u64, mapped_bytes: u64) -> Self {
-        Self { private_bytes, resident_bytes: private_bytes.saturating_add(mapped_bytes) }
+    /// So many bytes of its own, and none of files.
+    ///
+    /// ```
+    /// use switchback::versions::Memory;
+    ///
+    /// let memory = Memory::private(100 << 20).mapped(7 << 20);
+    /// assert_eq!((memory.private_bytes >> 20, memory.resident_bytes >> 20), (100, 107));
+    /// ```
+    pub fn private(bytes: u64) -> Self {
+        Self { private_bytes: bytes, resident_bytes: bytes }
+    }
+
+    /// And so many of files that it has mapped.
+    #[must_use]
+    pub fn mapped(self, bytes: u64) -> Self {
+        Self { resident_bytes: self.private_bytes.saturating_add(bytes), ..self }
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) mod evidence;
 pub(crate) mod figures;
 pub mod sequential;
 
-pub use elementwise::elementwise;
+pub use elementwise::{Tolerance, elementwise};
 pub use evidence::ledger::{Cohort, Coverage};
 pub use evidence::segment::{SegmentArm, SegmentFigures};
 pub use figures::divergence::DivergenceFigures;

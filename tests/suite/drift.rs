@@ -306,7 +306,7 @@ fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
         (|drift| drift.sample(1.5), "drift.sample", "1.5"),
         (|drift| drift.window(WindowSize::Rows(0)), "drift.window", "0 rows"),
         (|drift| drift.window(WindowSize::Span(Duration::ZERO)), "drift.window", "0 s"),
-        (|drift| drift.hysteresis(1, 0), "drift.hysteresis.ends_after", "0"),
+        (|drift| drift.ends_after(0), "drift.ends_after", "0"),
     ];
     for (change, argument, value) in watched {
         let changed = change(Drift::new());
@@ -325,7 +325,7 @@ fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
 /// A group of options like all others: a value that is compared, cloned and read.
 #[test]
 fn what_is_watched_is_a_value_and_features_alone_are_watched_too() {
-    let told = watched().calibration(calibrated()).season(Season::HourOfDay).hysteresis(1, 4);
+    let told = watched().calibration(calibrated()).season(Season::HourOfDay).begins_after(1).ends_after(4);
     let read: Drift = serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap();
     assert_eq!(read, told);
     assert_ne!(read, watched());

@@ -179,15 +179,22 @@ impl Drift {
         self
     }
 
-    /// After how many windows in a row that have drifted it is told, and after how many that have not it is told that
-    /// it is over: 2 and 3 by default. At an error of 1 % a window two in a row are a false alarm in one of 10,000
-    /// hours, some fourteen months; and what comes and goes is told once. Of a [`season`](Self::season) these are hours, and of
-    /// a candidate the windows that were full of both. One with too few rows to say is none of either: that nobody asks does not
-    /// end a drift.
+    /// After how many windows in a row that have drifted it is told: 2 by default. At an error of 1 % a window two in a row are a
+    /// false alarm in one of 10,000 hours, some fourteen months. Of a [`season`](Self::season) these are hours, and of a candidate
+    /// the windows that were full of both. One with too few rows to say is none.
     ///
     /// 0 windows are refused by [`build`](crate::Builder::build).
-    pub fn hysteresis(mut self, begins_after: u32, ends_after: u32) -> Self {
-        (self.begins_after, self.ends_after) = (begins_after, ends_after);
+    pub fn begins_after(mut self, windows: u32) -> Self {
+        self.begins_after = windows;
+        self
+    }
+
+    /// After how many windows in a row that have not drifted it is told that it is over: 3 by default, so that what comes and goes
+    /// is told once. One with too few rows to say is none: that nobody asks does not end a drift.
+    ///
+    /// 0 windows are refused by [`build`](crate::Builder::build).
+    pub fn ends_after(mut self, windows: u32) -> Self {
+        self.ends_after = windows;
         self
     }
 
@@ -217,10 +224,9 @@ impl Drift {
         let allowed = "a share above 0 and at most 1";
         ArgumentError::unless(share > 0.0 && share <= 1.0, "drift.sample", share, allowed)?;
         self.window.check("drift.window")?;
-        for (argument, windows) in [
-            ("drift.hysteresis.begins_after", self.begins_after),
-            ("drift.hysteresis.ends_after", self.ends_after),
-        ] {
+        for (argument, windows) in
+            [("drift.begins_after", self.begins_after), ("drift.ends_after", self.ends_after)]
+        {
             ArgumentError::unless(windows > 0, argument, windows, "1 window or more")?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Versions of one handle that differ in their engine.
 
 use switchback::options::{Inputs, Shadowing, Threads};
-use switchback::stats::elementwise;
+use switchback::stats::{Tolerance, elementwise};
 use switchback::{Clock, ModelHandle, RollbackOutcome, Task, Timestamp};
 
 use crate::candle::Network;
@@ -17,10 +17,11 @@ fn one_handle_goes_from_tract_to_candle_and_back() -> Result<(), Box<dyn std::er
         (0..200_u8).map(|row| vec![f32::from(row), 0.1 * f32::from(row), -0.3]).collect();
 
     let task = Task::regression(|answer: &Vec<f32>| answer.first().copied().map_or(f64::NAN, f64::from));
+    let tolerance = Tolerance::default().relative(1e-5)?.absolute(1e-6)?;
     let handle = ModelHandle::builder("affine")
         .live("onnx", Tract::of_rows(onnx, 3, "y")?)
         // Two engines add in another order: the last bits are no difference.
-        .task(task.compare(elementwise(1e-5, 1e-6, |answer: &Vec<f32>| answer.as_slice())))
+        .task(task.compare(elementwise(tolerance, |answer: &Vec<f32>| answer.as_slice())))
         .inputs(Inputs::new().sample(vec![1.0, 2.0, 3.0])) // the other engine must answer it before it takes traffic
         .shadowing(Shadowing::new())
         .threads(Threads::manual())

@@ -166,7 +166,7 @@ impl Lifecycle for Tract {
     }
 
     fn memory(&self) -> Option<Memory> {
-        Some(Memory::new(self.plan().map_or(0, |_| self.bytes), 0)) // for a budget of retained versions
+        Some(Memory::private(self.plan().map_or(0, |_| self.bytes))) // for a budget of retained versions
     }
 }
 

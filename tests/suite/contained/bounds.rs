@@ -739,8 +739,12 @@ mod beside {
                 each(NUMBERS, |n| profile(|builder| builder.categories(n))),
             ),
             (
-                "drift/watch/options.rs hysteresis",
-                each([0, 1, u32::MAX], |n| watched(|drift| drift.hysteresis(n, n))),
+                "drift/watch/options.rs begins_after",
+                each([0, 1, u32::MAX], |n| watched(|drift| drift.begins_after(n))),
+            ),
+            (
+                "drift/watch/options.rs ends_after",
+                each([0, 1, u32::MAX], |n| watched(|drift| drift.ends_after(n))),
             ),
             ("drift/watch/options.rs sample", each(FRACTIONS, |x| watched(|drift| drift.sample(x)))),
             ("model/onnx/onnx_model.rs intra_threads", each(NUMBERS, |n| loaded(affine().intra_threads(n)))),

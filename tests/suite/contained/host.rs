@@ -487,7 +487,7 @@ impl Lifecycle for HostModel {
     }
     fn memory(&self) -> Option<Memory> {
         self.hooks.reach(Hook::MemoryOf);
-        Some(Memory::new(1, 1))
+        Some(Memory::private(1).mapped(1))
     }
     fn take_doubt(&self) -> Option<switchback::versions::Doubt> {
         self.hooks.reach(Hook::TakeDoubt);

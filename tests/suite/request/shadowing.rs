@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use switchback::options::{Labels, Limits, Shadowing, Threads};
-use switchback::stats::elementwise;
+use switchback::stats::{Tolerance, elementwise};
 use switchback::testing::Scripted;
 use switchback::versions::ErrorKind;
 use switchback::{Builder, ModelHandle, Outcome, RolloutError, Route, Task, Truth, guard};
@@ -316,7 +316,8 @@ fn the_hosts_own_comparison_misses_no_failure() {
     };
     let candidate = tensors(&[1.0, 2.5]);
     let script = candidate.control();
-    let compare = elementwise(1e-3, 1e-6, |output: &Vec<f32>| output.as_slice());
+    let tolerance = Tolerance::default().relative(1e-3).unwrap().absolute(1e-6).unwrap();
+    let compare = elementwise(tolerance, |output: &Vec<f32>| output.as_slice());
     let service: ModelHandle<f64, Vec<f32>> = ModelHandle::builder("tensors")
         .live("v1", tensors(&[1.0, 2.0]))
         .clock(clock)

@@ -105,10 +105,8 @@ impl Lifecycle for Tiered {
         Ok(wanted.tier())
     }
     fn memory(&self) -> Option<Memory> {
-        Some(Memory::new(
-            if self.tier() == Tier::Hot { self.0.private_bytes.load(Ordering::Relaxed) } else { 0 },
-            7,
-        ))
+        let private = if self.tier() == Tier::Hot { self.0.private_bytes.load(Ordering::Relaxed) } else { 0 };
+        Some(Memory::private(private).mapped(7))
     }
     fn description(&self) -> Description {
         let mut description = Description::default();
@@ -196,7 +194,10 @@ fn over_the_budget_the_oldest_goes_first() {
     assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Warm, Tier::Hot, Tier::Hot));
     let status = service.status();
     let memory = |name: &str| status.versions.iter().find(|version| version.version == *name).unwrap().memory;
-    assert_eq!((memory("a"), memory("b")), (Some(Memory::new(0, 7)), Some(Memory::new(100, 7))));
+    assert_eq!(
+        (memory("a"), memory("b")),
+        (Some(Memory::private(0).mapped(7)), Some(Memory::private(100).mapped(7)))
+    );
 }
 
 /// Bug: with a thread for upkeep, versions went cold that the budget had room for. Cause: at the tick at which the oldest had arrived, what it

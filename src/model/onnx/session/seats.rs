@@ -159,7 +159,7 @@ impl Loaded {
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let mapped = entry.and_then(|entry| memory::mapped_from(entry.folder())).unwrap_or_default();
         // Relaxed, here and where it is stored: a number for people, which nothing is read after.
-        Memory::new(self.private_bytes.load(Ordering::Relaxed), mapped)
+        Memory::private(self.private_bytes.load(Ordering::Relaxed)).mapped(mapped)
     }
 
     /// Answers again, as soon as can be.
