@@ -91,7 +91,7 @@
 //! - `admin`: models are operated over HTTP, in the types of the crate `http`.
 //! - `oip`: requests and answers of the Open Inference Protocol (KServe V2), read and written.
 //! - `prometheus`: figures as Prometheus reads them.
-//! - `metrics`: figures in the recorder that the host has installed for the facade `metrics`.
+//! - `metrics`: figures in the recorder that the host has installed for release 0.24 of the facade `metrics`; another one has recorders of its own.
 //! - `tracing`: events and spans in the host's subscriber.
 //! - `tokio`: `predict(..).await` that blocks nobody for long: [`into_async`](ModelHandle#method.into_async).
 //! - `testing`: for tests of services and of models.

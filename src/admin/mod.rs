@@ -51,5 +51,6 @@ pub(crate) mod view;
 
 pub use admin::Admin;
 pub use authority::{Actor, Authority, AuthorizationError, Bearer, BearerError};
+pub use http;
 #[cfg(feature = "tokio")]
 pub use service::{AdminBody, AdminService};

@@ -56,6 +56,7 @@ mod tests;
 
 pub use error::Error;
 pub use feedback::Feedback;
+pub use http;
 pub use index::repository_index;
 pub use infer::Infer;
 pub use metadata::{model_metadata, model_ready, server_live, server_metadata, server_ready};

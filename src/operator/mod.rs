@@ -44,3 +44,5 @@ pub use operator::{Operator, WeakOperator};
 pub use operators::{NameTakenError, Operators, WeakOperators};
 #[cfg(feature = "prometheus")]
 pub use prometheus::{FiguresPage, Prometheus};
+#[cfg(feature = "prometheus")]
+pub use prometheus_client;

@@ -92,3 +92,4 @@ pub use store::{Entry, Repository, Unusable};
 #[cfg(feature = "signatures")]
 pub use trust::TrustedKeys;
 pub use watch::{Change, Watch};
+pub use {semver, serde_json};

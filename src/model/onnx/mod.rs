@@ -34,4 +34,4 @@ pub use tensor::outputs::{OutputKey, Outputs};
 pub use tensor::packed::Packed;
 pub use tensor::tensor::{Element, Primitive, Tensor};
 pub use tensor::tensors::{Label, Tensors, Value};
-pub use {half, ndarray, ort};
+pub use {half, ndarray, ort, semver};
