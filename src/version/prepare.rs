@@ -12,7 +12,7 @@ use super::proof::Proof;
 use crate::base::causes::{debug_as_told, in_full};
 use crate::base::guarded::Contained;
 use crate::model::activity::Activity;
-use crate::model::error::{LoadError, ModelError};
+use crate::model::error::{ErrorKind, LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::task::task::{Check, Task};
@@ -108,7 +108,7 @@ pub(crate) fn prove<I: ?Sized + 'static, O: 'static>(
             continue;
         };
         if attempt(live, &**input, judge).is_ok() {
-            let failure = error.kind().not_the_callers().told();
+            let failure = error.kind().not_the_callers();
             return Err(StageError::Recent { version: version.id, failure });
         }
     }
@@ -141,13 +141,14 @@ pub enum StageError {
     },
     /// The model was loaded, and failed on an input that live has just answered.
     #[error(
-        "version {version} does not answer what live answers: on an input that live was asked lately {failure}"
+        "version {version} does not answer what live answers: on an input that live was asked lately {}",
+        .failure.told()
     )]
     Recent {
         /// The version.
         version: VersionId,
         /// The kind of the failure. What it said is not kept: it may quote what a user sent.
-        failure: &'static str,
+        failure: ErrorKind,
     },
     /// The version was not ready in the [time](crate::options::Limits::staging_deadline) that it had. The thread that its code
     /// keeps is left behind: it ends when that code returns, and what it comes to is dropped.
