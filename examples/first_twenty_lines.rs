@@ -9,7 +9,7 @@ use switchback::{ModelHandle, Outcome, Plan, Task, guard, model::ModelError};
 
 type Features = [f32; 13]; // a flight at pushback: delay, distance, weather ...
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let late = ModelHandle::builder("late-arrival")
         .live("v2", model("v2.onnx")?)
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
@@ -29,14 +29,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .guard(guard::accuracy().at_most_below_live(0.02));
     rollout.run(Plan::ramp([0.01, 0.05, 0.25, 0.5])?)?;
 
-    println!("the truth: {:?}", late.feedback(id.parse()?, Outcome::class(1)));
-    println!("back: {:?}", late.rollback("operator: complaints from dispatch"));
+    println!("the truth: {}", late.feedback(id.parse()?, Outcome::class(1)));
+    println!("back: {}", late.rollback("operator: complaints from dispatch"));
     late.close(Duration::from_secs(5))?;
     Ok(())
 }
 
 /// A version: the file, and what makes tensors of a request and an answer of tensors.
-fn model(file: &str) -> Result<Pipeline<Features, f32>, Box<dyn Error>> {
+fn model(file: &str) -> Result<Pipeline<Features, f32>, Box<dyn Error + Send + Sync>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights/models");
     let encode = |flight: &Features, feed: &mut Feed<'_, '_>| {
         feed.buffer("features", &[1, 13])?.copy_from_slice(flight);
