@@ -180,7 +180,7 @@ async fn feedback(
         let _ = late.handle().feedback(id, Outcome::kpi("satisfaction", satisfaction));
     }
     // Whatever became of it, it is counted and nothing is harmed: a caller delivers it once.
-    Ok(Json(format!("{outcome:?}")))
+    Ok(Json(outcome.to_string()))
 }
 
 /// A page in the format that the scraper asks for.

@@ -309,10 +309,5 @@ fn changed(status: &Status, outcome: Option<serde_json::Value>) -> Answer {
 
 fn lowered(operator: &Operator, outcome: &RollbackOutcome) -> Answer {
     let status = operator.status();
-    let outcome = match outcome {
-        RollbackOutcome::Aborted(candidates) => json!({ "aborted": candidates }),
-        RollbackOutcome::RolledBack { from, to } => json!({ "rolled_back": { "from": from, "to": to } }),
-        RollbackOutcome::Nothing => json!("nothing"),
-    };
-    changed(&status, Some(outcome))
+    changed(&status, Some(json!(outcome)))
 }

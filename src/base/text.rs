@@ -179,6 +179,18 @@ pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>)
     (2 * far <= nearest.chars().count()).then_some(nearest)
 }
 
+/// `Display` is the name that the value has in JSON and in metrics.
+macro_rules! told_by_name {
+    ($type:ty) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.name())
+            }
+        }
+    };
+}
+pub(crate) use told_by_name;
+
 #[cfg(test)]
 mod tests {
     use super::*;

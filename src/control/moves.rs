@@ -1,7 +1,10 @@
 //! The moves of versions: exposure, promotion, taking off, going back.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::attempt::Attempt;
 use super::attempt::Held;
@@ -16,6 +19,7 @@ use super::settings::{Quarantine, Retained};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::model::Tier;
+use crate::base::text::list;
 use crate::rollout::course::{Point, Trial};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
@@ -33,7 +37,8 @@ const PAST_MAX: usize = 32;
 const QUARANTINE_MAX: usize = 4_096;
 
 /// The outcome of a rollback.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[must_use = "a rollback that found nothing to go back to changed nothing"]
 pub enum RollbackOutcome {
@@ -48,6 +53,19 @@ pub enum RollbackOutcome {
     },
     /// Nothing has changed: no candidate was exposed, and no version that was live before is retained.
     Nothing,
+}
+
+impl fmt::Display for RollbackOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aborted(candidates) => {
+                let verb = if candidates.len() == 1 { "was" } else { "were" };
+                write!(f, "{} {verb} taken off, live is what it was", list(candidates, 0))
+            }
+            Self::RolledBack { from, to } => write!(f, "live was taken back from {from} to {to}"),
+            Self::Nothing => f.write_str("nothing has changed: there was nothing to take off or to go back to"),
+        }
+    }
 }
 
 impl Control {

@@ -1,5 +1,7 @@
 //! The fate of an outcome, and how many there were of each.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The fate of an outcome. None of these does harm; all are counted in `status()`.
@@ -54,6 +56,36 @@ pub enum FeedbackRefusal {
     TooManyItems,
 }
 
+/// The name, as it is written in JSON.
+impl fmt::Display for FeedbackOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Counted => "counted",
+            Self::Corrected => "corrected",
+            Self::Repeated => "repeated",
+            Self::Settled => "settled",
+            Self::Outdated => "outdated",
+            Self::Expired => "expired",
+            Self::Thinned => "thinned",
+            Self::Unknown => "unknown",
+            Self::Elsewhere => "elsewhere",
+            Self::Forwarded => "forwarded",
+            Self::Refused(why) => return write!(f, "refused: {why}"),
+        })
+    }
+}
+
+impl fmt::Display for FeedbackRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotOfThisTask => "it is another kind of truth than the task's, or a class that the task does not have",
+            Self::UndeclaredKpi => "the business figure was not declared at build",
+            Self::OutOfBounds => "it is not finite, or outside the bounds of the business figure",
+            Self::TooManyItems => "more than 1,024 items were relevant",
+        })
+    }
+}
+
 /// How many outcomes ended in which way since the handle was built, and what is kept for those to come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -103,4 +135,18 @@ pub struct FeedbackCounts {
     pub bitmap_bytes: u64,
     /// Of how many predictions one has outcomes that count: 1 unless memory ran short.
     pub one_in: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_an_outcome_is_told_by_its_name_and_a_refusal_in_a_sentence() {
+        for outcome in [FeedbackOutcome::Counted, FeedbackOutcome::Elsewhere, FeedbackOutcome::Forwarded] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.to_string());
+        }
+        let refused = FeedbackOutcome::Refused(FeedbackRefusal::UndeclaredKpi);
+        assert_eq!(refused.to_string(), "refused: the business figure was not declared at build");
+    }
 }

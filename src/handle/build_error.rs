@@ -72,7 +72,7 @@ pub enum BuildError {
         cause: &'static str,
     },
     /// The outcome that silence means does not fit the task.
-    #[error("the assumed outcome does not fit the task: {0:?}")]
+    #[error("the assumed outcome does not fit the task: {0}")]
     Assumption(crate::feedback::FeedbackRefusal),
     /// A calibration was given, and answers have no probability that it could be of.
     #[error("a calibration is of the score of yes or no: declare `Task::binary`, or leave it out")]

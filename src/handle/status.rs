@@ -10,6 +10,7 @@ use super::fleet::FleetStatus;
 use super::supervised::ThreadStatus;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::base::text::told_by_name;
 use crate::control::attempt::Attempt;
 use crate::control::control::Control;
 use crate::control::event::Cause;
@@ -177,6 +178,8 @@ impl Role {
         }
     }
 }
+
+told_by_name!(Role);
 
 /// A version and its figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::causes::debug_as_told;
 use crate::base::guarded::Panicked;
+use crate::base::text::told_by_name;
 
 /// Why a model gave no answer.
 ///
@@ -183,6 +184,8 @@ impl ErrorKind {
         self as usize
     }
 }
+
+told_by_name!(ErrorKind);
 
 /// A fault in an input, found before the engine sees it.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

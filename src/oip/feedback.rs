@@ -91,10 +91,7 @@ impl Feedback {
     /// The outcome does not fit the task, or no prediction has the id.
     pub fn respond(outcome: &FeedbackOutcome) -> Result<String, Error> {
         match outcome {
-            FeedbackOutcome::Refused(why) => Err(Error::new(format!(
-                "the outcome is refused: {}",
-                json!(why).as_str().unwrap_or_default()
-            ))),
+            FeedbackOutcome::Refused(_) => Err(Error::new(format!("the outcome is {outcome}"))),
             FeedbackOutcome::Unknown => {
                 Err(Error::new("no prediction of this model has this `prediction_id`"))
             }

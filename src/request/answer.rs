@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::base::causes::debug_as_told;
+use crate::base::text::told_by_name;
 use crate::feedback::id::{Flags, PredictionId};
 use crate::model::error::{InputError, ModelError};
 use crate::version::id::VersionId;
@@ -35,7 +36,6 @@ pub enum Route {
 
 impl Route {
     /// Its name, as it is written in JSON.
-    #[cfg(feature = "tracing")]
     const fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -44,6 +44,8 @@ impl Route {
         }
     }
 }
+
+told_by_name!(Route);
 
 impl<O> Answer<O> {
     /// Returns the model's output.

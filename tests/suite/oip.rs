@@ -137,10 +137,10 @@ fn what_turned_out_to_be_true_is_read_and_answered() {
     for (said, sentence) in [
         (json!({}), "say one of `class`, `value` and `kpi`"),
         (json!({"value": 1, "class": 1}), "say one of `class`, `value` and `kpi`"),
-        (json!({"class": 1}), "the outcome is refused: not_of_this_task"),
+        (json!({"class": 1}), "the outcome is refused: it is another kind of truth than the task's"),
         (json!({"class": 70_000}), "cannot be read"),
-        (json!({"kpi": {"name": "clicks", "value": 1}}), "the outcome is refused: undeclared_kpi"),
-        (json!({"kpi": {"name": "purchase", "value": 2}}), "the outcome is refused: out_of_bounds"),
+        (json!({"kpi": {"name": "clicks", "value": 1}}), "the outcome is refused: the business figure was not declared at build"),
+        (json!({"kpi": {"name": "purchase", "value": 2}}), "the outcome is refused: it is not finite, or outside the bounds"),
         (json!({"prediction_id": "x", "value": 1}), "`prediction_id` is no id"),
         (json!({"valeu": 1}), "unknown field `valeu`"),
     ] {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::text::told_by_name;
 use crate::task::task::TaskKind;
 
 /// A figure of quality, by name.
@@ -146,6 +147,8 @@ impl Metric {
         }
     }
 }
+
+told_by_name!(Metric);
 
 /// A figure, and how much it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
