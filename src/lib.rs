@@ -72,6 +72,9 @@
 //! 9. Every queue, table and log has a limit and a counter of what it refused.
 //! 10. Requests, keys and tensors appear in no event, status or `Debug`.
 //!
+//! What is `#[non_exhaustive]` may get more: match variants of errors, events and causes with `..` for their fields, which may get
+//! more too.
+//!
 //! # Features
 //!
 //! On by default, each only adds:
@@ -151,7 +154,7 @@ pub use rollout::guard;
 pub use rollout::phase::Phase;
 pub use rollout::plan::{Plan, Step};
 pub use task::kpi::Kpi;
-pub use task::outcome::{Outcome, Truth};
+pub use task::outcome::{Censoring, Outcome, Truth};
 pub use task::task::Task;
 pub use version::id::VersionId;
 pub use version::prepare::StageError;
@@ -175,7 +178,8 @@ pub mod events {
     pub use crate::version::proof::Proof;
 }
 
-/// A snapshot of everything: versions, rollouts, figures, counters.
+/// A snapshot of everything: versions, rollouts, figures, counters. And of what a [folder of state](state) holds, for whoever has no
+/// handle: `look` reads it, and `release` writes there that a quarantine is lifted.
 pub mod status {
     #[cfg(feature = "state")]
     pub use crate::control::look::{Look, LookRetained, LookRollout, look};

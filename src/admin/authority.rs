@@ -19,6 +19,11 @@ impl Actor {
     pub fn new(name: impl Into<String>) -> Self {
         Self(bounded_text(name))
     }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Why somebody may not change anything.

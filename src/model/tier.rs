@@ -87,7 +87,7 @@ impl Doubt {
 pub struct TargetTier(AtomicU8);
 
 impl TargetTier {
-    /// TargetTier in this tier.
+    /// A version that is wanted in this tier.
     pub fn new(tier: Tier) -> Self {
         Self(AtomicU8::new(tier as u8))
     }

@@ -58,6 +58,12 @@ impl<O> Answer<O> {
         self.output
     }
 
+    /// The same answer with another output, made of this one: its id, version and route stay with it.
+    pub fn map<P>(self, output: impl FnOnce(O) -> P) -> Answer<P> {
+        let Self { output: own, id, version, route, latency_nanos } = self;
+        Answer { output: output(own), id, version, route, latency_nanos }
+    }
+
     /// The prediction's id: hand it to [`feedback`](crate::ModelHandle::feedback) with the outcome, whenever that is
     /// known.
     pub fn id(&self) -> PredictionId {

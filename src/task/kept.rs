@@ -1,5 +1,7 @@
 //! The few bytes of an answer that are kept until the truth is known.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::chance::mix;
@@ -10,11 +12,17 @@ pub const RANKING_DEPTH: usize = 10;
 
 /// A ranked list being read off an answer: see [`Task::ranking`](crate::Task::ranking).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(test, derive(Debug))]
 pub struct Ranked {
     pub(crate) depth: u8,
     pub(crate) len: u8,
     pub(crate) items: [u32; RANKING_DEPTH],
+}
+
+/// Without its items, which are of an answer.
+impl fmt::Debug for Ranked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ranked").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl Ranked {

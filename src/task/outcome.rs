@@ -78,6 +78,24 @@ pub struct Censoring {
     pub value: Option<f64>,
 }
 
+#[cfg(feature = "testing")]
+impl Censoring {
+    /// What is known of an answer of a binary task, for a test of what is hidden.
+    pub fn of_probability(probability: f64) -> Self {
+        Self { probability: Some(probability), class: None, value: None }
+    }
+
+    /// Of a task of classes.
+    pub fn of_class(class: u16) -> Self {
+        Self { probability: None, class: Some(class), value: None }
+    }
+
+    /// Of a regression.
+    pub fn of_value(value: f64) -> Self {
+        Self { probability: None, class: None, value: Some(value) }
+    }
+}
+
 impl Censoring {
     pub(crate) fn of(kept: &Kept) -> Self {
         let mut view = Self { probability: None, class: None, value: None };

@@ -231,11 +231,12 @@ impl<I: ?Sized, O> Script<I, O> {
         self.0.lock().always = Act::Lie(Arc::new(answer));
     }
 
-    /// Answers as the model was made to, at once, from now on; forgets what was said of calls to come.
+    /// Answers as the model was made to, at once, from now on; forgets what was said of calls to come. Those that wait at a gate
+    /// wait until it is opened.
     pub fn behave(&self) {
         let state = &mut *self.0.lock();
         state.next.clear();
-        (state.always, state.stall) = (Act::Answer, Duration::ZERO);
+        (state.always, state.stall, state.gate) = (Act::Answer, Duration::ZERO, None);
     }
 
     /// Every call takes so long from now on: it advances the model's [clock](Scripted::clock), and nobody waits.

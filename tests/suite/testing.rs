@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use switchback::guard::{ArmView, Comparison, Evidence, Guard, Verdict};
+use switchback::stats::Window;
 use switchback::testing::{ConformanceError, Scripted, Suite, conformance};
 use switchback::versions::{ErrorKind, Lifecycle, LoadThrottle};
 use switchback::{
-    Model, closure,
+    Censoring, Kpi, Model, Outcome, Phase, Task, Truth, closure,
     model::{Identity, LoadError, ModelError},
 };
 
@@ -32,11 +34,51 @@ fn a_scripted_model_does_what_it_is_told_in_that_order() {
     let before = clock.now();
     assert!(model.predict_within(&1.0, Duration::from_secs(1)).is_err());
     assert_eq!(clock.now().since(before), Duration::from_secs(3), "it cannot be interrupted");
+    // Nobody opens it, and what is asked from now on does not wait at it.
+    let _closed = script.gate();
     script.behave();
     assert_eq!((model.predict(&1.0).ok(), script.calls(), script.is_dropped()), (Some(2.0), 9, false));
     assert_eq!(clock.now().since(before), Duration::from_secs(3));
     std::thread::Builder::new().name("reaper".into()).spawn(move || drop(model)).unwrap().join().unwrap();
     assert_eq!(script.dropped_on().as_deref(), Some("reaper"));
+}
+
+/// What guards are shown, and what is known of an answer that may hide its truth, are made without a handle.
+#[test]
+fn a_guard_and_what_is_hidden_are_tested_alone() {
+    struct FailsMore;
+    impl Guard for FailsMore {
+        fn name(&self) -> String {
+            "fails more".into()
+        }
+        fn judge(&self, seen: &Comparison<'_>) -> Evidence {
+            let failed = |arm: &ArmView| arm.figures(Window::Total).error_rate.unwrap_or(0.0);
+            let more = failed(seen.candidate) > failed(seen.live);
+            Evidence::new(self.name(), if more { Verdict::Fail } else { Verdict::Pass })
+        }
+    }
+    let task = Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("purchase").unwrap());
+    let (mut candidate, mut live) = (ArmView::untried(&task), ArmView::untried(&task));
+    for arm in [&mut candidate, &mut live] {
+        arm.answered(&task, &0.9, Duration::from_millis(3));
+        arm.turned_out(&task, &0.9, &Outcome::class(1));
+        arm.turned_out(&task, &0.9, &Outcome::kpi("purchase", 1.0));
+        arm.turned_out(&task, &0.9, &Outcome::kpi("click", 1.0));
+    }
+    assert_eq!(FailsMore.judge(&Comparison::of(&candidate, &live)).verdict, Verdict::Pass);
+    candidate.failed(ErrorKind::Engine, Duration::from_millis(1));
+    let mut comparison = Comparison::of(&candidate, &live);
+    comparison.phase = Phase::Shadow;
+    assert_eq!(FailsMore.judge(&comparison).verdict, Verdict::Fail);
+    let figures = candidate.figures(Window::Total);
+    assert_eq!((figures.requests, figures.outcomes, figures.refused), (2, 1, 1));
+    assert!(format!("{comparison:?}").contains("ArmView { requests: 2"), "{comparison:?}");
+
+    let Truth::Censored(blocks) = Truth::censored(|answer| answer.probability.is_some_and(|p| p >= 0.9))
+    else {
+        panic!("it is censored")
+    };
+    assert!(blocks(Censoring::of_probability(0.9)) && !blocks(Censoring::of_class(1)));
 }
 
 #[test]

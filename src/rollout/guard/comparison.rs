@@ -1,6 +1,9 @@
 //! The figures that a guard is shown.
 
+use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "testing")]
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::test::Test;
@@ -12,6 +15,15 @@ use crate::stats::figures::tally::Tally;
 use crate::stats::{ArmFigures, DivergenceFigures, LatencyHistogram, Window};
 use crate::task::kpi::Kpi;
 use crate::version::in_flight::InFlight;
+#[cfg(feature = "testing")]
+use crate::{
+    model::error::ErrorKind,
+    stats::figures::divergence::Divergence,
+    stats::figures::tally::Sign,
+    task::kept::Kept,
+    task::outcome::{Actual, Outcome},
+    task::task::Task,
+};
 
 /// The figures of a rollout, as guards see them.
 #[non_exhaustive]
@@ -36,6 +48,55 @@ pub struct Comparison<'a> {
     /// The answers of both versions to the same traffic.
     #[cfg_attr(not(feature = "drift"), expect(dead_code, reason = "guards of drift read it"))]
     pub(crate) drift: Option<Looked<'a>>,
+}
+
+impl fmt::Debug for Comparison<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Comparison")
+            .field("phase", &self.phase)
+            .field("candidate", &self.candidate)
+            .field("live", &self.live)
+            .field("before", &self.before)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<'a> Comparison<'a> {
+    /// A canary that is to be promoted, for a test of a guard of the host's: without pairs, copies and calls under way, which are
+    /// there to be set.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchback::guard::{ArmView, Comparison};
+    /// use switchback::stats::Window;
+    /// use switchback::versions::ErrorKind;
+    /// use switchback::{Outcome, Task};
+    ///
+    /// let task = Task::binary(|probability: &f64| *probability);
+    /// let (mut candidate, mut live) = (ArmView::untried(&task), ArmView::untried(&task));
+    /// for _ in 0..10 {
+    ///     live.answered(&task, &0.9, Duration::from_millis(3));
+    ///     live.turned_out(&task, &0.9, &Outcome::class(1));
+    ///     candidate.failed(ErrorKind::Engine, Duration::from_millis(1));
+    /// }
+    /// let comparison = Comparison::of(&candidate, &live);
+    /// assert_eq!(comparison.candidate.figures(Window::Total).requests, 10);
+    /// ```
+    pub fn of(candidate: &'a ArmView, live: &'a ArmView) -> Self {
+        static NO_PAIRS: LazyLock<DivergenceFigures> = LazyLock::new(|| Divergence::default().figures());
+        Self {
+            phase: Phase::Canary,
+            candidate,
+            live,
+            divergence: &NO_PAIRS,
+            shadow: ShadowCounts::default(),
+            in_flight: InFlight::default(),
+            before: Share::ALL,
+            test: None,
+            drift: None,
+        }
+    }
 }
 
 /// A full window of both versions, and the errors that all looks at such windows may have together.
@@ -79,4 +140,53 @@ impl ArmView {
             (Window::Total, _) | (_, None) => &self.total,
         }
     }
+}
+
+impl fmt::Debug for ArmView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArmView").field("requests", &self.total.requests()).finish_non_exhaustive()
+    }
+}
+
+/// For tests of guards of the host's: see [`Comparison::of`].
+#[cfg(feature = "testing")]
+impl ArmView {
+    /// A version that was asked nothing yet. Its windows are those of everything.
+    pub fn untried<O: 'static>(task: &Task<O>) -> Self {
+        let kpis: Arc<[Kpi]> = task.kpis.iter().cloned().collect();
+        Self { total: Tally::new(task.kind(), kpis.len()), windows: None, kpis }
+    }
+
+    /// Counts a request that it answered.
+    pub fn answered<O: 'static>(&mut self, task: &Task<O>, output: &O, took: Duration) {
+        self.total.record_request(Ok(&kept(task, output)), nanos(took), false);
+    }
+
+    /// Counts a request that it failed on.
+    pub fn failed(&mut self, kind: ErrorKind, took: Duration) {
+        self.total.record_request(Err(kind), nanos(took), false);
+    }
+
+    /// Counts what turned out to be true of a request that it answered.
+    pub fn turned_out<O: 'static>(&mut self, task: &Task<O>, output: &O, outcome: &Outcome) {
+        match &outcome.actual {
+            Actual::Kpi { name, value } => {
+                let place = self.kpis.iter().position(|kpi| kpi.name() == &**name);
+                self.total.record_kpi(place.unwrap_or(usize::MAX), *value, Sign::Plus);
+            }
+            actual => self.total.record_outcome(&kept(task, output), actual, Sign::Plus),
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+fn kept<O: 'static>(task: &Task<O>, output: &O) -> Kept {
+    let mut kept = Kept::Nothing;
+    task.read(output, &mut kept);
+    kept
+}
+
+#[cfg(feature = "testing")]
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

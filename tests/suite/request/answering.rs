@@ -380,7 +380,10 @@ fn inputs_may_be_unsized_and_answers_need_no_clone() {
     let rollout =
         lengths.stage("v2", closure("length@2", |text: &str| Ok(Opaque(text.chars().count())))).unwrap();
     rollout.shadow(1.0).unwrap();
-    assert_eq!(lengths.predict("é").unwrap().into_output().0, 2);
+    let answer = lengths.predict("é").unwrap();
+    let id = answer.id();
+    let shown = answer.map(|output| output.0.to_string());
+    assert_eq!((shown.output().as_str(), shown.id(), shown.version().as_str()), ("2", id, "v1"));
     assert_eq!(lengths.run_shadow(10), 1);
 }
 

@@ -39,6 +39,20 @@ pub struct Signature {
 const KEPT_MAX: usize = 1_024;
 
 impl Signature {
+    /// These inputs and outputs, and nothing that a file would say of itself: for an engine or a test of the host's. The other fields are
+    /// there to be set.
+    pub fn new(inputs: impl IntoIterator<Item = Port>, outputs: impl IntoIterator<Item = Port>) -> Self {
+        Self {
+            inputs: inputs.into_iter().collect(),
+            outputs: outputs.into_iter().collect(),
+            labels: Vec::new(),
+            ir_version: 0,
+            opsets: Vec::new(),
+            producer: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
     /// The same, as much as is kept: it stands in `status()` for as long as the version is loaded. Labels and metadata are cut;
     /// inputs and outputs are all there, or it is none.
     pub(crate) fn bounded(mut self) -> Option<Self> {
@@ -72,6 +86,13 @@ pub struct Port {
     pub name: Arc<str>,
     /// Its type.
     pub kind: Kind,
+}
+
+impl Port {
+    /// One of this name and type.
+    pub fn new(name: impl Into<Arc<str>>, kind: Kind) -> Self {
+        Self { name: name.into(), kind }
+    }
 }
 
 /// The type of an input or output.
@@ -183,14 +204,15 @@ mod tests {
     #[test]
     fn a_port_reads_like_a_declaration() {
         let shape = vec![Dimension::Symbolic("batch".into()), Dimension::Fixed(3), Dimension::Unknown];
-        let port = Port { name: "x".into(), kind: Kind::Tensor { element: ElementType::F32, shape } };
+        let port = Port::new("x", Kind::Tensor { element: ElementType::F32, shape });
+        assert_eq!(Signature::new([port.clone()], []).inputs, [port.clone()]);
         assert_eq!(port.to_string(), "x: f32[batch, 3, ?]");
         let maps = Kind::Sequence(Box::new(Kind::Map { label: ElementType::I64 }));
         assert_eq!(maps.to_string(), "sequence of map from i64 to f32");
     }
 
     fn port(name: &str) -> Port {
-        Port { name: name.into(), kind: Kind::Tensor { element: ElementType::Bf16, shape: Vec::new() } }
+        Port::new(name, Kind::Tensor { element: ElementType::Bf16, shape: Vec::new() })
     }
 
     fn signature() -> Signature {

@@ -96,6 +96,17 @@ pub struct RuntimeBuilder {
     python: bool,
 }
 
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, threads, python, environment: _ } = self;
+        f.debug_struct("RuntimeBuilder")
+            .field("path", path)
+            .field("threads", threads)
+            .field("python", python)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Sessions of a pool and threads of a session or of the process, at most: each takes memory when it is made.
 pub(crate) const MANY: usize = 1_024;
 

@@ -1,6 +1,7 @@
 //! Takes the inputs of one request from a pipeline's `encode`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
@@ -40,6 +41,13 @@ pub struct Feed<'s, 'a> {
     next: usize,
     /// The bytes that were given so far; texts are not counted.
     bytes: usize,
+}
+
+/// Without what was given, which is a request's.
+impl fmt::Debug for Feed<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("given", &self.given.len()).finish_non_exhaustive()
+    }
 }
 
 /// The inputs that were given, in the model's order. Nothing is missing.
