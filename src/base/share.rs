@@ -1,6 +1,7 @@
 //! Shares of traffic, in ten-thousandths.
 
 use crate::base::causes::debug_as_told;
+use crate::base::invalid::ArgumentError;
 use crate::base::text::bounded_text;
 use std::convert::Infallible;
 use std::fmt;
@@ -107,6 +108,13 @@ impl std::fmt::Display for Share {
 pub struct ShareError(String);
 
 debug_as_told!(ShareError);
+
+impl ShareError {
+    /// The same of an argument.
+    pub(crate) fn of(self, argument: &'static str) -> ArgumentError {
+        ArgumentError::new(argument, self.0, "a number between 0 and 1, or a text such as `5 %`")
+    }
+}
 
 /// A share is one: for what takes either that or a number.
 impl From<Infallible> for ShareError {

@@ -13,7 +13,10 @@
 //! Folders are made for their owner alone (0700), and so are files (0600). A folder that others may write to is refused,
 //! and so is a link where a file should be. Nothing in them is a request, a key or a tensor of a user.
 //!
-//! [`Builder::state`](crate::Builder::state) turns it on.
+//! [`Builder::state`](crate::Builder::state) turns it on. Without a handle, of the folder alone: [`status::look`](crate::status::look)
+//! says how things stand and [`history`] what happened, [`decisions::recorded`](crate::decisions::recorded) and
+//! [`recording`](crate::decisions::recording) on what it was decided, `report::from_journal` tells it as a page, and
+//! [`status::release`](crate::status::release) and [`repair`] change it.
 //!
 //! # What a start does
 //!

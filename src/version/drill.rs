@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
 use crate::base::invalid::{ArgumentError, checked_when_read};
-use crate::base::share::Share;
+use crate::base::share::{Share, ShareError, share_of};
 use crate::base::sync::Tickets;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
@@ -80,8 +80,9 @@ impl Drill {
     ///
     /// # Errors
     ///
-    /// No share at all: leave the drill out instead.
-    pub fn at_most(self, share: Share) -> Result<Self, ArgumentError> {
+    /// No share at all, for which the drill is left out instead, or what is none.
+    pub fn at_most(self, share: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Self, ArgumentError> {
+        let share = share_of(share).map_err(|refused| refused.of("the share of time of a drill"))?;
         Self { share, ..self }.checked()
     }
 
@@ -431,6 +432,11 @@ mod tests {
     fn a_drill_that_would_prove_nothing_is_refused() {
         let refused = Drill::new().inputs(0).unwrap_err();
         assert_eq!(refused.to_string(), "the number of inputs of a drill is 0: it must be 1 or more");
+        assert_eq!(
+            Drill::new().at_most(0.02).unwrap(),
+            Drill::new().at_most(Share::new(0.02).unwrap()).unwrap()
+        );
+        assert_eq!(Drill::new().at_most(2.0).unwrap_err().value, "2");
         let refused = Drill::new().at_most(Share::NONE).unwrap_err();
         assert_eq!(
             refused.to_string(),

@@ -1,9 +1,10 @@
 //! The options of a handle when it is built, in groups: each is a plain value that can be made in any order, compared,
 //! cloned, and read with serde.
 //!
-//! Every field has a default with its reason. A value that makes no sense is refused by
-//! [`build`](crate::Builder::build), and by serde where it is read, with the option's name, the value, and what is
-//! allowed; nothing is clamped. Code of the host's cannot be data: [`Inputs`] has what is said of inputs, a
+//! Every field has a default with its reason. A value that makes no sense is refused with the option's name, the value, and what is
+//! allowed; nothing is clamped. A group of this module takes what it is told, and [`build`](crate::Builder::build) refuses it
+//! together with whatever else is wrong; a part of a group that stands in more than one place ([`Drill`], [`WindowConfig`]) refuses at
+//! once, as its `Result` says. Serde refuses both where they are read. Code of the host's cannot be data: [`Inputs`] has what is said of inputs, a
 //! [`Task`](crate::Task) what is said of answers, and the [`Builder`](crate::Builder) itself where versions come from.
 //!
 //! ```
