@@ -49,7 +49,8 @@ const WAKES_MAX: usize = 8;
 /// rollout.canary(0.5)?;
 /// rollout.promote()?;
 /// assert_eq!(handle.live(), "v2");
-/// handle.rollback("operator: complaints");
+/// let back = handle.rollback("operator: complaints");
+/// assert_eq!(back.to_string(), "live was taken back from v2 to v1");
 /// assert_eq!(handle.live(), "v1");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -20,7 +20,7 @@ use crate::version::loaded::Version;
 /// A stream of calls that stays with one version, whatever is promoted or rolled back meanwhile: a model whose state
 /// goes from call to call, the steps of one conversation.
 ///
-/// Made by [`ModelHandle::pin`](crate::requests::Request::pin). It is never moved to another version in silence: it finishes
+/// Made by [`Request::pin`](crate::requests::Request::pin). It is never moved to another version in silence: it finishes
 /// on its own within the time a pin may last, or a call is told [`Superseded`](PinnedError::Superseded) and the stream
 /// starts afresh with a new pin. No other version answers in its place when its own fails, and no copy of its requests
 /// is shadowed: another version's state is not this one's. Statistics count the stream as one unit, by one of its calls that is
@@ -52,6 +52,7 @@ debug_as_told!(PinnedError);
 /// There are as many pins as the handle allows.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("{max} streams are pinned, which is all that are allowed: raise `Limits::pins` or let some finish")]
+#[non_exhaustive]
 pub struct PinError {
     /// The limit.
     pub max: usize,

@@ -131,6 +131,7 @@ impl WeakOperators {
 /// Two handles have one name.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("two handles are called {name}: give one of them another name at `ModelHandle::builder`")]
+#[non_exhaustive]
 pub struct NameTakenError {
     /// The name.
     pub name: String,

@@ -16,6 +16,8 @@ use crate::stats::sequential::EValue;
 ///
 /// Both are probabilities between 0 and 1. Whatever takes a budget checks it, serde as it reads one.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use]
+#[non_exhaustive]
 pub struct ErrorBudget {
     /// The probability that a candidate within all margins is ever taken back for harm. By default 1 %. A fifth of it is
     /// kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
@@ -36,6 +38,23 @@ checked_when_read! {
 }
 
 impl ErrorBudget {
+    /// 1 % for harm, and 5 % for a promotion.
+    pub const fn new() -> Self {
+        Self { harm: 0.01, promotion: 0.05 }
+    }
+
+    /// The probability that a candidate within all margins is ever taken back for harm.
+    pub const fn harm(mut self, error: f64) -> Self {
+        self.harm = error;
+        self
+    }
+
+    /// The probability that a candidate beyond one of the margins is ever promoted.
+    pub const fn promotion(mut self, error: f64) -> Self {
+        self.promotion = error;
+        self
+    }
+
     /// Whether both are probabilities that a decision can have.
     pub(crate) fn check(&self) -> Result<(), ErrorBudgetError> {
         for (part, value) in [("harm", self.harm), ("promotion", self.promotion)] {
@@ -50,6 +69,7 @@ impl ErrorBudget {
 /// An error budget with an error that no decision can have: never to err takes for ever, always to err takes no test.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("error budget: {part} = {value} is not between 0 and 1")]
+#[non_exhaustive]
 pub struct ErrorBudgetError {
     /// Which error: `harm` or `promotion`.
     pub part: &'static str,
@@ -61,7 +81,7 @@ debug_as_told!(ErrorBudgetError);
 
 impl Default for ErrorBudget {
     fn default() -> Self {
-        Self { harm: 0.01, promotion: 0.05 }
+        Self::new()
     }
 }
 

@@ -95,7 +95,7 @@ fn latency(text: &str) -> Result<LatencyPoint, String> {
         let (percent, time) = text.split_once('=')?;
         let percent: f64 = percent.trim_start_matches('p').parse().ok()?;
         let at_most = humantime::parse_duration(time).ok()?;
-        (percent > 0.0 && percent < 100.0).then_some(LatencyPoint { share: percent / 100.0, at_most })
+        (percent > 0.0 && percent < 100.0).then_some(LatencyPoint::new(percent / 100.0, at_most))
     };
     told().ok_or_else(|| "write how many of a hundred and how long, as 99=20ms".to_owned())
 }
@@ -191,7 +191,7 @@ impl Asked {
                 let is_rate = |kpi: &&Kpi| kpi.bounds() == Some(0.0..=1.0);
                 let known = saved.map(|(kpi, _)| kpi).filter(is_rate).cloned();
                 let standard_deviation = (mean * (1.0 - mean)).max(0.0).sqrt();
-                let said = Moments { mean: *mean, standard_deviation };
+                let said = Moments::constant(*mean).standard_deviation(standard_deviation);
                 return Ok((known.map_or_else(|| rate(name), Ok)?, Some(said)));
             }
             if let Some((kpi, moments)) = saved {

@@ -109,7 +109,7 @@ impl Command {
             Self::Decisions { folder, version } => decisions(out, &folder, version.as_deref()),
             Self::Replay { folder } => replayed(out, &folder),
             Self::Backtest { folder, version, guards, harm, promotion } => {
-                backtest(out, &folder, &version, &guards, ErrorBudget { harm, promotion })
+                backtest(out, &folder, &version, &guards, ErrorBudget::new().harm(harm).promotion(promotion))
             }
             Self::Release { folder, identity, actor, yes } => {
                 release(out, &folder, &identity, actor.or_else(|| std::env::var("USER").ok()), yes)

@@ -91,6 +91,7 @@ impl KeysWithin {
 /// The mean of a figure, and how far its values lie from it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Moments {
     /// The mean.
     pub mean: f64,
@@ -98,14 +99,35 @@ pub struct Moments {
     pub standard_deviation: f64,
 }
 
+impl Moments {
+    /// Values that are all the same.
+    pub fn constant(mean: f64) -> Self {
+        Self { mean, standard_deviation: 0.0 }
+    }
+
+    /// Values that lie so far from it.
+    #[must_use]
+    pub fn standard_deviation(self, of_values: f64) -> Self {
+        Self { standard_deviation: of_values, ..self }
+    }
+}
+
 /// A point of the distribution of latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct LatencyPoint {
     /// This share of requests
     pub share: f64,
     /// takes at most this long.
     pub at_most: Duration,
+}
+
+impl LatencyPoint {
+    /// This share of requests takes at most this long.
+    pub fn new(share: f64, at_most: Duration) -> Self {
+        Self { share, at_most }
+    }
 }
 
 /// Refuses a size of harm, or a rate, that a forecast cannot rest on: from 0 on.

@@ -28,7 +28,7 @@ fn always_yes(name: &str) -> Scripted<f64, f64> {
 }
 
 fn build(clock: &Clock, seed: u64) -> (Service, Rollout<f64, f64>) {
-    let alpha = ErrorBudget { harm: 0.05, promotion: 0.05 };
+    let alpha = ErrorBudget::new().harm(0.05).promotion(0.05);
     let service =
         builder(clock).seed(seed).error_budget(alpha).live("v1", always_yes("one")).build().unwrap();
     // So that keys are known to come before the canary begins.

@@ -15,7 +15,7 @@ fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {
     let clock = clock();
     let service = builder(&clock)
         .seed(seed)
-        .error_budget(ErrorBudget { harm: 0.05, promotion: 0.05 })
+        .error_budget(ErrorBudget::new().harm(0.05).promotion(0.05))
         .live("v1", says("v1", 0.1))
         .task(switchback::Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("click").unwrap()))
         .build()

@@ -220,7 +220,7 @@ fn equals_taken_back(rollouts: u64) -> u32 {
     let mut taken_back = 0;
     for seed in 0..rollouts {
         let clock = clock();
-        let alpha = ErrorBudget { harm: 0.05, promotion: 0.05 };
+        let alpha = ErrorBudget::new().harm(0.05).promotion(0.05);
         let service =
             builder(&clock).seed(seed).error_budget(alpha).live("v1", below("one", 0.6)).build().unwrap();
         // Wrong as often, on other inputs.
@@ -513,7 +513,7 @@ fn a_rule_that_does_not_exist_exposes_nothing() {
 #[test]
 fn errors_are_divided_and_told() {
     let clock = clock();
-    let alpha = ErrorBudget { harm: 0.01, promotion: 0.05 };
+    let alpha = ErrorBudget::new().harm(0.01).promotion(0.05);
     let service = builder(&clock).error_budget(alpha).live("v1", below("one", 0.5)).build().unwrap();
     let guarded = |name, limit| {
         service
@@ -613,7 +613,7 @@ fn a_recording_is_judged_by_other_guards() {
     assert!(backtest(&[guard::latency(0.9).at_most_times_live(2.0)]).is_ok(), "it was looked for");
     assert!(backtest(&[guard::latency(0.99).at_most_times_live(2.0)]).is_err(), "it was not");
     assert!(backtest(&[guard::mean_absolute_error().at_most_above_live(1.0)]).is_err());
-    let reckless = recording.backtest(&[], ErrorBudget { harm: 1.0, promotion: 0.05 }).unwrap_err();
+    let reckless = recording.backtest(&[], ErrorBudget::new().harm(1.0).promotion(0.05)).unwrap_err();
     assert_eq!(reckless.to_string(), "error budget: harm = 1 is not between 0 and 1");
 }
 

@@ -197,9 +197,9 @@ fn a_latency_within_a_time_is_forecast_by_how_long_live_takes() {
     let said = |milliseconds: u64| {
         let mut traffic = Traffic::new(50.0);
         traffic.latency = vec![
-            LatencyPoint { share: 0.5, at_most: Duration::from_millis(20) },
-            LatencyPoint { share: 0.99, at_most: Duration::from_millis(80) },
-            LatencyPoint { share: 0.999, at_most: Duration::from_millis(100) },
+            LatencyPoint::new(0.5, Duration::from_millis(20)),
+            LatencyPoint::new(0.99, Duration::from_millis(80)),
+            LatencyPoint::new(0.999, Duration::from_millis(100)),
         ];
         let rule = guard::latency(0.95).within(Duration::from_millis(milliseconds)).unwrap();
         service.forecast(&[rule], &plan, &traffic).unwrap()
