@@ -270,7 +270,7 @@ fn retaining(count: usize, kind: &str, cache: &PreparedCache) -> Outcome<ModelHa
         .threads(Threads::manual())
         .build()?;
     for seed in 2..=count {
-        handle.stage(&seed.to_string(), version(&file(seed)?, 2, cache)?)?.promote()?;
+        handle.stage(seed.to_string(), version(&file(seed)?, 2, cache)?)?.promote()?;
     }
     let encode = |input: &[f32], feed: &mut Feed<'_, '_>| feed_small(input, feed);
     let small = OnnxModel::from_file(model_file("tiny"))?.pool_size(1).pipeline(

@@ -164,7 +164,7 @@ fn a_version_that_was_tried_and_taken_off_leaves_next_to_nothing() {
     let try_versions = |from: u32, to: u32| {
         for number in from..to {
             let model = closure(format!("half@{number}"), |x: &f64| Ok(x / 2.0));
-            let rollout = service.stage(&format!("c{number}"), model).unwrap();
+            let rollout = service.stage(format!("c{number}"), model).unwrap();
             rollout.canary(0.5).unwrap();
             for x in 0..8 {
                 service.predict(&f64::from(x)).unwrap();

@@ -71,7 +71,7 @@ pub(crate) fn hung(report: &mut Report, candidates: usize) -> Outcome {
                 }
                 Ok(*input)
             });
-            let rollout = handle.stage(&format!("c{number}"), model).unwrap();
+            let rollout = handle.stage(format!("c{number}"), model).unwrap();
             rollout.canary(0.5).unwrap();
             let started = Instant::now();
             while rollout.phase() == Phase::Canary && started.elapsed() < Duration::from_secs(10) {

@@ -247,7 +247,7 @@ fn serve(folder: &Path) -> Outcome {
             let from = handle.status().rollouts.first().map_or(0, |rollout| u64::from(rollout.number));
             for number in from.. {
                 // As long as one hangs, its thread does: more than eight at a time are refused, and that is right.
-                if let Ok(rollout) = handle.stage(&format!("c{number}"), candidate(number)) {
+                if let Ok(rollout) = handle.stage(format!("c{number}"), candidate(number)) {
                     let rollout = rollout.guard(guard::error_rate().at_most(0.02));
                     let _ = if number % 2 == 0 { rollout.canary(0.5) } else { rollout.shadow(1.0) };
                     candidates.fetch_add(1, Ordering::Relaxed);

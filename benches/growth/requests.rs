@@ -21,7 +21,7 @@ pub(crate) fn versions(table: &mut Table) -> Outcome {
         let before = live_bytes();
         let handle = binary("versions").retention(Retention::new().versions(count)).build()?;
         for number in 1..=count {
-            handle.stage(&format!("v{number}"), closure(format!("v@{number}"), answer))?.promote()?;
+            handle.stage(format!("v{number}"), closure(format!("v@{number}"), answer))?.promote()?;
             used(&handle);
         }
         Ok(control(&handle, before))
@@ -35,7 +35,7 @@ pub(crate) fn candidates(table: &mut Table) -> Outcome {
         let handle = binary("candidates").build()?;
         let mut candidates: Vec<Candidate> = Vec::new();
         for number in 0..count {
-            let rollout = handle.stage(&format!("c{number}"), closure(format!("c@{number}"), answer))?;
+            let rollout = handle.stage(format!("c{number}"), closure(format!("c@{number}"), answer))?;
             let rollout = rollout.guard(guard::error_rate().at_most_times_live(1.5));
             rollout.canary(0.02)?;
             candidates.push(rollout);

@@ -149,9 +149,10 @@ impl Guard for ByPeriods {
         let Periods { design, harm, no_harm, .. } = &*self.0;
         let state = self.0.state();
         let (harmful, harmless) = (harm.e_value(&state.differences), no_harm.e_value(&state.differences));
-        let verdict = if harmful >= EValue::threshold(design.error.0) {
+        let shown = |evidence, error| EValue::threshold(error).is_ok_and(|threshold| evidence >= threshold);
+        let verdict = if shown(harmful, design.error.0) {
             Verdict::Fail
-        } else if harmless >= EValue::threshold(design.error.1) {
+        } else if shown(harmless, design.error.1) {
             Verdict::Pass
         } else {
             Verdict::Inconclusive

@@ -114,7 +114,7 @@ const OF_HANDLE: [(&str, OfHandle); 8] = [
     }),
     ("rollback_to", |operator, mut asked| {
         let version = named(asked.version.take(), "version")?;
-        match operator.rollback_to(&version, asked.reason()?) {
+        match operator.rollback_to(version, asked.reason()?) {
             Ok(outcome) => Ok(lowered(operator, &outcome)),
             Err(error) => Err(Answer::refused(StatusCode::CONFLICT, in_full(&error))),
         }

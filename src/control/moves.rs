@@ -63,7 +63,9 @@ impl fmt::Display for RollbackOutcome {
                 write!(f, "{} {verb} taken off, live is what it was", list(candidates, 0))
             }
             Self::RolledBack { from, to } => write!(f, "live was taken back from {from} to {to}"),
-            Self::Nothing => f.write_str("nothing has changed: there was nothing to take off or to go back to"),
+            Self::Nothing => {
+                f.write_str("nothing has changed: there was nothing to take off or to go back to")
+            }
         }
     }
 }

@@ -78,7 +78,9 @@ impl fmt::Display for FeedbackOutcome {
 impl fmt::Display for FeedbackRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotOfThisTask => "it is another kind of truth than the task's, or a class that the task does not have",
+            Self::NotOfThisTask => {
+                "it is another kind of truth than the task's, or a class that the task does not have"
+            }
             Self::UndeclaredKpi => "the business figure was not declared at build",
             Self::OutOfBounds => "it is not finite, or outside the bounds of the business figure",
             Self::TooManyItems => "more than 1,024 items were relevant",

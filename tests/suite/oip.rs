@@ -139,8 +139,14 @@ fn what_turned_out_to_be_true_is_read_and_answered() {
         (json!({"value": 1, "class": 1}), "say one of `class`, `value` and `kpi`"),
         (json!({"class": 1}), "the outcome is refused: it is another kind of truth than the task's"),
         (json!({"class": 70_000}), "cannot be read"),
-        (json!({"kpi": {"name": "clicks", "value": 1}}), "the outcome is refused: the business figure was not declared at build"),
-        (json!({"kpi": {"name": "purchase", "value": 2}}), "the outcome is refused: it is not finite, or outside the bounds"),
+        (
+            json!({"kpi": {"name": "clicks", "value": 1}}),
+            "the outcome is refused: the business figure was not declared at build",
+        ),
+        (
+            json!({"kpi": {"name": "purchase", "value": 2}}),
+            "the outcome is refused: it is not finite, or outside the bounds",
+        ),
         (json!({"prediction_id": "x", "value": 1}), "`prediction_id` is no id"),
         (json!({"valeu": 1}), "unknown field `valeu`"),
     ] {

@@ -771,7 +771,7 @@ mod split {
         };
         let service = service.build().unwrap();
         for number in 0..rollouts_before {
-            let rollout = service.stage(&format!("before-{number}"), says("before", 0.4)).unwrap();
+            let rollout = service.stage(format!("before-{number}"), says("before", 0.4)).unwrap();
             rollout.canary(0.1).unwrap();
             let _ = rollout.rollback("enough");
         }
@@ -804,7 +804,7 @@ mod split {
             let clock = clock();
             let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
             for number in 0..rollouts_before {
-                let rollout = service.stage(&format!("before-{number}"), says("before", 0.4)).unwrap();
+                let rollout = service.stage(format!("before-{number}"), says("before", 0.4)).unwrap();
                 rollout.canary(0.1).unwrap();
                 let _ = rollout.rollback("enough");
             }

@@ -528,7 +528,7 @@ fn no_more_than_a_few_threads_are_given_up_at_one_time() {
     let _let_go = LetGo(&hanging, &stop);
     for number in 1..=9 {
         let rollout =
-            service.stage(&format!("hangs-{number}"), hanging.model(&format!("hangs@{number}"))).unwrap();
+            service.stage(format!("hangs-{number}"), hanging.model(&format!("hangs@{number}"))).unwrap();
         rollout.shadow(1.0).unwrap();
         service.predict(&0.5).unwrap();
         wait_until("it hangs", || hanging.inside() == number);

@@ -83,13 +83,13 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
         for switch in 0..SWITCHES {
             if switch % (SWITCHES / STAGED as usize) == 0 {
                 mark += 1;
-                let rollout = service.stage(&mark.to_string(), Marked::new(mark)).unwrap();
+                let rollout = service.stage(mark.to_string(), Marked::new(mark)).unwrap();
                 rollout.canary(0.3).unwrap();
                 rollout.canary(0.9).unwrap();
                 rollout.promote().unwrap();
             } else {
                 let other = if service.live() == *mark.to_string() { mark - 1 } else { mark };
-                let _ = service.rollback_to(&other.to_string(), "to and fro").unwrap();
+                let _ = service.rollback_to(other.to_string(), "to and fro").unwrap();
             }
             if switch % 16 == 0 {
                 service.tick();

@@ -80,7 +80,7 @@ fn candidates_that_begin_one_after_the_other_have_one_error_together() {
     let mut rollouts = Vec::new();
     for number in 2..22 {
         let candidate = version(format!("v{number}"), &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
-        let rollout = world.handle.stage(&format!("v{number}"), candidate).unwrap();
+        let rollout = world.handle.stage(format!("v{number}"), candidate).unwrap();
         let rollout = rollout.guard(guard::error_rate().at_most(0.01));
         rollout.canary(0.02).unwrap();
         rollouts.push(rollout);

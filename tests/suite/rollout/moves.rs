@@ -767,9 +767,10 @@ fn whatever_asks_for_a_version_takes_its_name_as_it_is_at_hand() {
     let rollout = service.stage(String::from("v2"), says("two", 0.9)).unwrap();
     let (name, version) = (String::from("v2"), rollout.version());
     assert!(service.rollout(&name).is_some() && service.rollout(version).is_some());
-    assert!(service.rollout("v2").is_some() && service.rollout(&version).is_some());
+    let borrowed = &version;
+    assert!(service.rollout("v2").is_some() && service.rollout(borrowed).is_some());
     #[cfg(feature = "report")]
-    assert!(service.report(&name).is_some() && service.report(&version).is_some());
+    assert!(service.report(&name).is_some() && service.report(borrowed).is_some());
     rollout.promote().unwrap();
     assert!(service.status().would_answer(first).is_some());
     let _ = service.rollback_to(first, "it is known").unwrap();
@@ -849,7 +850,7 @@ fn guards_and_models_may_use_their_handle_whenever_they_are_called_or_dropped() 
     assert!(was_used());
 
     for number in 0..32 {
-        service.stage(&format!("c{number}"), says("c", 0.5)).unwrap().canary(0.0).unwrap();
+        service.stage(format!("c{number}"), says("c", 0.5)).unwrap().canary(0.0).unwrap();
     }
     assert!(matches!(service.stage("one too many", user()), Err(StageError::TooMany)));
     assert!(was_used());
