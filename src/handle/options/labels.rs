@@ -50,7 +50,7 @@ checked_when_read! {
     Labels {
         arrival: Option<Arrival>,
         assumed: Option<(Duration, Outcome)>,
-        horizon: Duration,
+        horizon: Option<Duration>,
         memory_bytes: usize,
         corrections: Duration,
         #[serde(deserialize_with = "read_fraction_if")]
