@@ -162,7 +162,9 @@ impl Asked {
 
     /// Has it done: here or, where another has the turn, by that one.
     pub(crate) fn ask<T>(&self, turn: impl Fn() -> Option<T>, act: impl Fn(T)) {
-        self.0.store(true, Ordering::Relaxed);
+        // An exchange, released and acquired, though it is the same for several: whoever finds that it was asked for has what each of them
+        // asked because of.
+        self.0.swap(true, Ordering::AcqRel);
         self.go_on(turn, act);
     }
 
@@ -178,7 +180,7 @@ impl Asked {
             // Another has it by now, and looks here when they have let go of it.
             let Some(turn) = turn() else { return };
             // Before it is done: what is asked for from now on may come too late for this time.
-            self.0.store(false, Ordering::Relaxed);
+            self.0.swap(false, Ordering::Acquire);
             act(turn);
         }
     }

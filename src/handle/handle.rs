@@ -818,6 +818,24 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
+    /// Bug: callers could have more calls of candidates under way than there is room for. Cause: calls of one that was taken off counted in the next
+    /// table only where they were seen while that was made, and others may begin before it is stored. Fix: they count there in any case.
+    #[test]
+    fn the_calls_of_what_was_taken_off_count_in_the_next_table() {
+        let handle = three_lives();
+        let [first, second] = ["v4", "v5"].map(|version| {
+            let rollout = handle.stage(version, closure(version, |_: &f64| Ok(4.0))).unwrap();
+            rollout.canary(0.3).unwrap();
+            rollout
+        });
+        let left = || handle.inner.serving.routing.load().left.len();
+        assert_eq!(left(), 0);
+        let _ = first.rollback("enough");
+        assert_eq!(left(), 1);
+        second.canary(0.4).unwrap();
+        assert_eq!(left(), 0, "none has begun");
+    }
+
     /// Bug: `close` waited for a load that nobody had cancelled, and came back with an error. Cause: it cancels what loads once, and one that was about to
     /// begin was not among that yet. Fix: what begins to load looks whether the handle is closed, under the lock under which that is said.
     #[test]
