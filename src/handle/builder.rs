@@ -408,7 +408,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.labels.check()?;
         if let Some(share) = self.labels.exploration {
             let hides = matches!(self.task.truth_kind(), Truth::Censored(_));
-            let allowed = "left out: no answer hides its truth here; where answers do, declare `Truth::Censored`";
+            let allowed =
+                "left out: no answer hides its truth here; where answers do, declare `Truth::Censored`";
             ArgumentError::unless(hides, "labels.exploration", share, allowed)?;
         }
         self.limits.check()?;

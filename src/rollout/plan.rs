@@ -704,7 +704,9 @@ pub enum PlanError {
     )]
     NoForecast,
     /// Steps of an automatic plan were to be changed.
-    #[error("the steps of an automatic plan are chosen when it is run: change what it says of all, or give steps")]
+    #[error(
+        "the steps of an automatic plan are chosen when it is run: change what it says of all, or give steps"
+    )]
     NotChosen,
     /// An automatic plan that has no time.
     #[error("an automatic plan has a budget of 0 s: give it the time that a rollout may take")]
@@ -716,7 +718,9 @@ pub enum PlanError {
         units: String,
     },
     /// Something was said of a watch that takes no time, so that there is none.
-    #[error("bake: `{option}` is of a watch, and there is none: say how long it takes, as `Bake::new(duration)`")]
+    #[error(
+        "bake: `{option}` is of a watch, and there is none: say how long it takes, as `Bake::new(duration)`"
+    )]
     NoWatch {
         /// What was said.
         option: &'static str,

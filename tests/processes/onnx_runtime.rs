@@ -181,7 +181,10 @@ fn a_second_library_is_refused_because_a_process_has_room_for_one() {
 fn a_host_brings_an_environment_of_its_own() {
     let lines = said("host", |child| child.env("ORT_DYLIB_PATH", library()));
     assert!(lines[0].contains("only one environment"), "{lines:?}");
-    assert!(lines[1].starts_with("runtime.threads is 2: it must be left out beside an environment"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("runtime.threads is 2: it must be left out beside an environment"),
+        "{lines:?}"
+    );
     assert!(lines[2].starts_with("ONNX Runtime is already loaded, and"), "{lines:?}");
     assert_eq!(lines[3], "answered");
 }

@@ -31,7 +31,9 @@ pub enum ConfigError {
         feature: &'static str,
     },
     /// The file says how requests are copied, and those of the handle are not.
-    #[error("shadow: the requests of this handle are not copied: leave `shadow` out, or let the builder `configure`")]
+    #[error(
+        "shadow: the requests of this handle are not copied: leave `shadow` out, or let the builder `configure`"
+    )]
     NoCopies,
     /// The file says nothing of how a candidate becomes live.
     #[error(

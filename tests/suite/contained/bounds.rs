@@ -574,7 +574,8 @@ fn plans_and_allocations_take_their_extremes_or_refuse_them() {
         if x != 0.0 {
             assert!(Step::canary(x).is_err() && Step::shadow(x).is_err(), "{x}");
             assert!(
-                Bake::new(seconds(1)).wake(x).is_err() && Bake::new(seconds(1)).keep_previous_as_shadow(x).is_err(),
+                Bake::new(seconds(1)).wake(x).is_err()
+                    && Bake::new(seconds(1)).keep_previous_as_shadow(x).is_err(),
                 "{x}"
             );
         }

@@ -101,7 +101,10 @@ fn a_shadow_that_has_no_truth_is_refused_whoever_runs_the_plan() {
         .unwrap();
     drop(service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5)));
     let refused = service.rollout("v2").unwrap().run(ramp([0.5])).unwrap_err();
-    assert!(matches!(&refused, RolloutError::Guard { reason, .. } if reason.contains("never has any")), "{refused}");
+    assert!(
+        matches!(&refused, RolloutError::Guard { reason, .. } if reason.contains("never has any")),
+        "{refused}"
+    );
 }
 
 /// Invariant 3: automation raises exposure under a plan, a step at a time, when every guard passes.
