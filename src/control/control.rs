@@ -508,7 +508,7 @@ impl Control {
     /// The largest share that an attempt's candidate could have.
     pub(crate) fn room_for(&self, number: u32) -> Share {
         let own = self.attempt(number).map_or(Share::NONE, |attempt| match attempt.state.phase {
-            // One that is held keeps its buckets, though it answers nobody. To count them takes a look at every one, and each tick asks.
+            // One that is held keeps its buckets, though it answers nobody.
             _ if attempt.held.is_some() => self.buckets.share(attempt.slot),
             Phase::Baking => Share::NONE,
             _ => attempt.state.weight,

@@ -211,8 +211,7 @@ impl Control {
         }
     }
 
-    /// What live has as the control of a canary, where users are what counts and that is nothing, or hardly anything. All buckets are looked
-    /// at for those alone of whom few users count.
+    /// What live has as the control of a canary, where users are what counts and that is nothing, or hardly anything.
     fn lacks_control(&self, attempt: &Attempt) -> Option<Share> {
         const FEW: f64 = 0.1;
         let weight = attempt.state.weight;

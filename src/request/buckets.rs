@@ -21,16 +21,23 @@ pub(crate) struct Buckets {
     /// 0 is live; up to [`ROLLOUTS_MAX`], the number that a rollout goes by here; above it, live as the control of the
     /// rollout with so much less; and above twice that, what a rollout has without a match.
     owner: Box<[u8]>,
-    /// How many live answers: asked at every swap, which counting would make twice as long.
+    /// How many each owner has: asked at every swap and every tick, which counting would make several times as long.
+    counts: [u16; OWNERS],
+    /// How many live answers.
     live: u16,
 }
 
 /// Rollouts at one time.
 pub(crate) const ROLLOUTS_MAX: u8 = 32;
 
+/// Live, and each rollout as what it may be.
+const OWNERS: usize = 3 * ROLLOUTS_MAX as usize + 1;
+
 impl Default for Buckets {
     fn default() -> Self {
-        Self { owner: vec![0; usize::from(BUCKETS)].into(), live: BUCKETS }
+        let mut counts = [0; _];
+        counts[0] = BUCKETS;
+        Self { owner: vec![0; usize::from(BUCKETS)].into(), counts, live: BUCKETS }
     }
 }
 
@@ -42,8 +49,8 @@ impl Buckets {
         if share == Share::NONE {
             // What is taken back is: nobody else's matches change, and a rollback waits for no more than this.
             let own = [rollout, control, unmatched];
-            self.owner.iter_mut().filter(|owner| own.contains(owner)).for_each(|owner| *owner = 0);
-            self.live = self.owner.iter().filter(|owner| is_lives(**owner)).count() as u16;
+            self.give(own.iter().map(|own| self.count(*own)).sum(), 0, |owner| own.contains(&owner));
+            self.live = self.lives();
             return share;
         }
         let had = self.share(rollout).buckets();
@@ -55,29 +62,21 @@ impl Buckets {
         // Then without a match. Its own control last: those keys are known by live's answers already.
         let missing = |this: &Self| wanted.saturating_sub(this.share(rollout).buckets());
         self.give(missing(self), unmatched, |owner| owner == 0);
-        self.give_control(missing(self), unmatched, |owner| is_control(owner) && owner != control);
-        self.give_control(missing(self), unmatched, |owner| owner == control);
+        self.give_from_the_end(missing(self), unmatched, |owner| is_control(owner) && owner != control);
+        self.give_from_the_end(missing(self), unmatched, |owner| owner == control);
         let surplus = |this: &Self| this.share(rollout).buckets().saturating_sub(wanted);
         self.take_back(surplus(self), unmatched);
         self.take_back(surplus(self), rollout);
-        let counts = self.counts();
-        let of = |owner: u8| counts.get(usize::from(owner)).copied().unwrap_or_default();
-        for rollout in (1..=ROLLOUTS_MAX).filter(|rollout| of(*rollout) != of(control_of(*rollout))) {
+        for rollout in 1..=ROLLOUTS_MAX {
             self.match_again(rollout);
         }
-        self.live = self.owner.iter().filter(|owner| is_lives(**owner)).count() as u16;
+        self.live = self.lives();
         self.share(rollout)
     }
 
-    /// How many buckets each owner has, in one pass.
-    fn counts(&self) -> [u16; 3 * ROLLOUTS_MAX as usize + 1] {
-        let mut counts = [0; _];
-        for owner in &self.owner {
-            if let Some(count) = counts.get_mut(usize::from(*owner)) {
-                *count += 1;
-            }
-        }
-        counts
+    /// What live answers, as it is counted.
+    fn lives(&self) -> u16 {
+        (0..).zip(self.counts).filter(|(owner, _)| is_lives(*owner)).map(|(_, count)| count).sum()
     }
 
     /// Of a pair of which one is gone the other is none: a candidate's without its control has no match any more, and control without
@@ -85,9 +84,9 @@ impl Buckets {
     fn match_again(&mut self, rollout: u8) {
         let (candidate, control) = (self.count(rollout), self.count(control_of(rollout)));
         self.take_back(control.saturating_sub(candidate), control_of(rollout));
-        let alone = candidate.saturating_sub(control);
-        let owners = self.owner.iter_mut().rev().filter(|owner| **owner == rollout);
-        owners.take(usize::from(alone)).for_each(|owner| *owner = unmatched_of(rollout));
+        self.give_from_the_end(candidate.saturating_sub(control), unmatched_of(rollout), |owner| {
+            owner == rollout
+        });
     }
 
     /// Gives what a rollout has without a match one, as far as live has buckets that are nobody's: keys begin to count in both at one time.
@@ -101,36 +100,59 @@ impl Buckets {
     }
 
     fn give(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
-        let donors = self.owner.iter_mut().filter(|owner| from(**owner));
-        donors.take(usize::from(count)).for_each(|owner| *owner = to);
+        Self::hand(self.owner.iter_mut(), &mut self.counts, count, to, from);
     }
 
-    /// The same of what is control: the last first, as candidates lose their matches.
-    fn give_control(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
-        let donors = self.owner.iter_mut().rev().filter(|owner| from(**owner));
-        donors.take(usize::from(count)).for_each(|owner| *owner = to);
+    /// The same, the last first, as candidates lose their matches.
+    fn give_from_the_end(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
+        Self::hand(self.owner.iter_mut().rev(), &mut self.counts, count, to, from);
     }
 
     fn take_back(&mut self, count: u16, from: u8) {
-        let donors = self.owner.iter_mut().rev().filter(|owner| **owner == from);
-        donors.take(usize::from(count)).for_each(|owner| *owner = 0);
+        self.give_from_the_end(count, 0, |owner| owner == from);
+    }
+
+    fn hand<'a>(
+        owners: impl Iterator<Item = &'a mut u8>,
+        counts: &mut [u16; OWNERS],
+        count: u16,
+        to: u8,
+        from: impl Fn(u8) -> bool,
+    ) {
+        let mut left = count;
+        for owner in owners {
+            if left == 0 {
+                break;
+            }
+            if from(*owner) {
+                let had = std::mem::replace(owner, to);
+                if let Ok([had, has]) = counts.get_disjoint_mut([usize::from(had), usize::from(to)]) {
+                    (*had, *has) = (*had - 1, *has + 1);
+                }
+                left -= 1;
+            }
+        }
     }
 
     /// Who owns each bucket; nothing where live owns all and none is set aside.
     #[cfg(feature = "state")]
     pub(crate) fn owners(&self) -> Option<&[u8]> {
-        self.owner.iter().any(|owner| *owner != 0).then_some(&self.owner)
+        (self.count(0) != BUCKETS).then_some(&self.owner)
     }
 
     /// Goes on with owners that were written down; nothing where they are none.
     #[cfg(feature = "state")]
     pub(crate) fn of(owners: &[u8]) -> Option<Self> {
-        let known = owners.iter().all(|owner| *owner <= 3 * ROLLOUTS_MAX);
-        if owners.len() != usize::from(BUCKETS) || !known {
+        if owners.len() != usize::from(BUCKETS) {
             return None;
         }
-        let live = owners.iter().filter(|owner| is_lives(**owner)).count() as u16;
-        Some(Self { owner: owners.into(), live })
+        let mut counts = [0; OWNERS];
+        for owner in owners {
+            *counts.get_mut(usize::from(*owner))? += 1;
+        }
+        let mut this = Self { owner: owners.into(), counts, live: 0 };
+        this.live = this.lives();
+        Some(this)
     }
 
     /// What live answers.
@@ -150,7 +172,7 @@ impl Buckets {
 
     /// Whether a candidate has something without a match.
     pub(crate) fn has_unmatched(&self, rollout: u8) -> bool {
-        self.owner.contains(&unmatched_of(rollout))
+        self.count(unmatched_of(rollout)) > 0
     }
 
     /// The table's form: the arm that owns each bucket, by `arm_of(rollout, as what)`; nothing where live owns all.
@@ -158,18 +180,29 @@ impl Buckets {
         if self.live == BUCKETS {
             return None;
         }
-        let arm = |owner: &u8| match *owner {
+        let arm = |owner: u8| match owner {
             0 => 0,
             rollout @ 1..=ROLLOUTS_MAX => arm_of(rollout, As::Candidate),
             control if is_control(control) => arm_of(control - ROLLOUTS_MAX, As::Control),
             unmatched => arm_of(unmatched - 2 * ROLLOUTS_MAX, As::Unmatched),
         };
-        let table: Box<[u8]> = self.owner.iter().map(arm).collect();
-        table.iter().any(|arm| *arm != 0).then_some(table)
+        // Each owner is asked for once, not each bucket.
+        let mut arms = [0; OWNERS];
+        for ((owner, arm_of_it), count) in (0..).zip(&mut arms).zip(self.counts) {
+            *arm_of_it = if count > 0 { arm(owner) } else { 0 };
+        }
+        if arms == [0; OWNERS] {
+            return None;
+        }
+        let mut table = self.owner.clone();
+        for place in table.iter_mut().filter(|owner| **owner != 0) {
+            *place = arms.get(usize::from(*place)).copied().unwrap_or_default();
+        }
+        Some(table)
     }
 
     fn count(&self, owner: u8) -> u16 {
-        self.owner.iter().filter(|of| **of == owner).count() as u16
+        self.counts.get(usize::from(owner)).copied().unwrap_or_default()
     }
 }
 
@@ -329,6 +362,9 @@ mod tests {
                 prop_assert_eq!(has, share.buckets().min(had + before.live().buckets()));
                 let live = buckets.owner.iter().filter(|owner| is_live(**owner)).count();
                 prop_assert_eq!(usize::from(buckets.live().buckets()), live);
+                let mut counts = [0; OWNERS];
+                buckets.owner.iter().for_each(|owner| counts[usize::from(*owner)] += 1);
+                prop_assert_eq!(counts, buckets.counts);
                 for each in 1..4 {
                     prop_assert_eq!(buckets.control(each).buckets(), buckets.count(each));
                 }
