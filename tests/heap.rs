@@ -175,8 +175,8 @@ fn a_version_that_was_tried_and_taken_off_leaves_next_to_nothing() {
         IN_USE_BY_ALL.load(Ordering::Relaxed)
     };
     // What is remembered of versions and of events is full by then.
-    let (early, late) = (try_versions(0, 300), try_versions(300, 700));
-    let grown = (late - early) / 400;
+    let (early, late) = (try_versions(0, 300), try_versions(300, 500));
+    let grown = (late - early) / 200;
     assert!(grown < 1_536, "each version has left {grown} bytes");
 }
 

@@ -8,7 +8,7 @@ use switchback::options::{Inputs, Labels, Limits, Shadowing};
 use switchback::plan::Bake;
 use switchback::{Outcome, Phase, Step};
 
-use super::{by_chance, each_seed};
+use super::{by_chance, each_seed, few_of};
 use crate::common::{builder, plan};
 use crate::world::{
     Ask, Candidate, Circumstance, End, Fate, Figure, Life, Reply, Routing, Verdict, Version, World, anybody,
@@ -127,7 +127,7 @@ fn an_outage_of_both_that_comes_every_night_takes_nobody_back() {
     let fails = || (Reply::Fails, MILLISECOND);
     let is_slow = || (Reply::yes(0.9), 40 * MILLISECOND);
     let taken_back = |rule: fn() -> Result<Rule, RuleError>, how| {
-        let fates = each_seed(2, |seed| nightly_outages(seed, 30, rule(), how));
+        let fates = each_seed(few_of(1, 2), |seed| nightly_outages(seed, 30, rule(), how));
         assert_eq!(fates.count(Verdict::TakenBack), 0, "{fates}");
     };
     taken_back(|| guard::error_rate().at_most(0.01), fails);
@@ -174,7 +174,7 @@ fn an_outage_takes_no_watched_live_back_that_has_an_absolute_limit() {
     ];
     for (figure, routing) in cells {
         let life = Life::new(figure, routing, Circumstance::SharedOutage).absolute().unwrap().watched();
-        for end in life.runs(1..4) {
+        for end in life.runs(1..1 + few_of(1, 3)) {
             assert_ne!(
                 end.verdict,
                 Verdict::TakenBack,

@@ -1,6 +1,6 @@
 //! Evidence in ordinary life: equal versions stay and harmful ones go, whatever else happens to a service. Invariant 15.
 //!
-//! Each test has a few runs of its own seeds; `cargo bench --bench life` has hundreds of each kind.
+//! Each test has a few runs of its own seeds, some fewer without the variable `LIFE_ALL`; `cargo bench --bench life` has hundreds of each kind.
 
 #[cfg(feature = "drift")]
 mod drift;
@@ -30,6 +30,12 @@ fn each_seed(runs: u64, run: impl Fn(u64) -> Fate) -> Fates {
         eprintln!("{fates}");
     }
     fates
+}
+
+/// How many runs a test has that takes seconds: `all` where the variable `LIFE_ALL` is set, as in `.ci/run`, and otherwise so few that its bug,
+/// as often as it was seen, is still seen by most.
+fn few_of(few: u64, all: u64) -> u64 {
+    if std::env::var_os("LIFE_ALL").is_some() { all } else { few }
 }
 
 impl Fates {

@@ -7,7 +7,7 @@ use switchback::guard::{Rule, RuleError};
 use switchback::options::{Inputs, Labels, Limits};
 use switchback::{Clock, Outcome, Phase, Step, Timestamp, guard};
 
-use super::each_seed;
+use super::{each_seed, few_of};
 use crate::common::{accuracy, builder, plan, says, tick};
 use crate::world::{
     Ask, Circumstance, Fate, Figure, Life, Reply, Routing, Verdict, Version, World, anybody, clock, service,
@@ -185,7 +185,8 @@ fn by_segment_a_guard_is_silent_too_where_labels_come_for_one_arm_alone() {
 #[test]
 fn labels_of_the_canary_that_come_after_a_promotion_take_nothing_back() {
     for circumstance in [Circumstance::Quiet, Circumstance::Corrections, Circumstance::DelayedLabels] {
-        for end in Life::new(Figure::Rate, Routing::Canary, circumstance).watched().runs(1..4) {
+        for end in Life::new(Figure::Rate, Routing::Canary, circumstance).watched().runs(1..1 + few_of(2, 3))
+        {
             assert_eq!(end.verdict, Verdict::Promoted, "{}: {:?}", end.sentence, end.events);
         }
     }
