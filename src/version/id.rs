@@ -195,7 +195,9 @@ mod tests {
         assert_eq!(VersionId::try_from(String::from("v2")), Ok(v2));
         assert!(VersionId::try_from("a/b").is_err());
         assert_eq!((String::from(v2).as_str(), v2.as_ref()), ("v2", "v2"));
-        assert!(v2 == "v2" && "v2" == v2 && v2 == *"v2" && *"v2" == v2);
+        assert_eq!(v2, "v2");
+        assert_eq!("v2", v2);
+        assert_eq!([v2 == *"v2", *"v2" == v2], [true, true]);
         let by_name = std::collections::HashMap::from([(v2, 2)]);
         assert_eq!(by_name.get("v2"), Some(&2));
         assert_eq!(std::collections::BTreeMap::from([(v2, 2)]).get("v2"), Some(&2));

@@ -205,7 +205,7 @@ mod tests {
     fn a_port_reads_like_a_declaration() {
         let shape = vec![Dimension::Symbolic("batch".into()), Dimension::Fixed(3), Dimension::Unknown];
         let port = Port::new("x", Kind::Tensor { element: ElementType::F32, shape });
-        assert_eq!(Signature::new([port.clone()], []).inputs, [port.clone()]);
+        assert_eq!(Signature::new([port.clone()], []).inputs, std::slice::from_ref(&port));
         assert_eq!(port.to_string(), "x: f32[batch, 3, ?]");
         let maps = Kind::Sequence(Box::new(Kind::Map { label: ElementType::I64 }));
         assert_eq!(maps.to_string(), "sequence of map from i64 to f32");
