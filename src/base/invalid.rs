@@ -79,7 +79,7 @@ macro_rules! checked_when_read {
                 fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                     #[derive(serde::Deserialize)]
                     // The defaults are those of the group: the form has none.
-                    #[serde(remote = "Group", bound(deserialize = ""))]
+                    #[serde(remote = "Group", bound(deserialize = ""), expecting = "an object")]
                     $(#[$on])*
                     struct $group { $($fields)* }
                     let group = $group::deserialize($crate::base::objects::Objects(deserializer))?;
@@ -135,6 +135,6 @@ mod tests {
         assert!(error(r#"{"one": 2}"#).contains("the second half is 1: it must be like the first"));
         assert!(error("[2, 2]").contains("a list stands where an object belongs"));
         assert!(error(r#"{"first": 1}"#).contains("unknown field"));
-        assert!(error("3").contains("expected struct Halves"));
+        assert!(error("3").contains("expected an object"));
     }
 }

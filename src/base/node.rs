@@ -148,6 +148,7 @@ impl<'a> Value<'a> {
         Self { path: String::new(), node }
     }
 
+    #[cfg(feature = "config")]
     pub(crate) fn node(&self) -> &'a Node {
         self.node
     }
@@ -314,6 +315,7 @@ impl<'a> Table<'a> {
     }
 
     /// The field, which must be there.
+    #[cfg(feature = "config")]
     pub(crate) fn need(&self, key: &str) -> Result<Value<'a>, Misread> {
         self.get(key).ok_or_else(|| self.refused(format_args!("`{key}` is missing")))
     }

@@ -406,6 +406,10 @@ fn setters() -> Vec<(&'static str, Vec<Set>)> {
         ),
         ("version/drill.rs every", retention(|time| Retention::new().drill(Drill::new().every(time)))),
         (
+            "version/drill.rs at_most",
+            each(FRACTIONS, |b, x| Ok(b.retention(Retention::new().drill(Drill::new().at_most(x)?)))),
+        ),
+        (
             "version/drill.rs inputs",
             each(NUMBERS, |b, n| Ok(b.retention(Retention::new().drill(Drill::new().inputs(n)?)))),
         ),

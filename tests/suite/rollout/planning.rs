@@ -441,8 +441,7 @@ fn an_automatic_plan_needs_traffic_to_go_by_and_keeps_what_it_is_told() {
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
     let from_configuration: Plan =
-        serde_json::from_str(r#"{"auto": {"secs": 600, "nanos": 0}, "on_inconclusive": "roll_back"}"#)
-            .unwrap();
+        serde_json::from_str(r#"{"auto": "10m", "on_inconclusive": "roll_back"}"#).unwrap();
     assert_eq!(from_configuration, plan);
 }
 
