@@ -135,10 +135,17 @@ fn what_a_version_had_answered_is_known_whoever_looks_first() {
     rollout.canary(1.0).unwrap();
     let answers = ask(&service, 5);
     let _ = rollout.rollback("enough");
-    for _ in 0..3 {
+    let look = || {
         clock.advance(seconds(40 * 86_400));
         let _ = service.status();
+    };
+    look();
+    // What its answers were counted in is used for others.
+    let next = service.stage("v3", says("three", 0.5)).unwrap();
+    for weight in [0.1, 0.2, 0.3, 0.4, 0.5] {
+        next.canary(weight).unwrap();
     }
+    (0..3).for_each(|_| look());
     let ids: Vec<_> = answers.iter().map(|answer| answer.id()).collect();
     assert_eq!(service.recall("v2").map(|recall| (recall.answered, recall.missed)), Some((ids, 0)));
 }
