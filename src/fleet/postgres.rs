@@ -4,10 +4,12 @@ use std::error::Error as _;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
@@ -28,6 +30,10 @@ const TABLE: &str = "switchback_fleet";
 
 /// Names of PostgreSQL have 63 bytes, and that of the sequence is longer than the table's.
 const TABLE_MAX: usize = 50;
+
+/// A server counts in milliseconds, and refuses more than 24 days.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
 /// How many keys a listing gives at once.
 const PAGE: usize = 1_000;
@@ -95,9 +101,33 @@ struct Link {
     /// Whom the server has to be certified by, where connections are encrypted.
     tls: Option<Arc<Tls>>,
     timeout: Duration,
-    client: Mutex<Option<Arc<Client>>>,
+    held: Mutex<Option<Arc<Session>>>,
     /// Held by whoever makes a connection: others wait for that one.
     connecting: tokio::sync::Mutex<()>,
+}
+
+/// A connection, for as long as anybody waits for an answer on it.
+struct Session {
+    client: Client,
+    /// What reads and writes it.
+    task: AbortHandle,
+    /// It is not used again. By itself it would stay open until the server had answered, which may be never.
+    is_given_up: AtomicBool,
+}
+
+impl Session {
+    /// One that is given up where nobody says that it can be used.
+    fn new((client, task): (Client, AbortHandle)) -> Self {
+        Self { client, task, is_given_up: AtomicBool::new(true) }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            self.task.abort();
+        }
+    }
 }
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -151,10 +181,19 @@ impl Postgres {
     }
 
     /// With another time that a call may take: 5 seconds unless told.
-    #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// It is shorter than a millisecond, or longer than a day.
+    pub fn timeout(self, timeout: Duration) -> Result<Self, ArgumentError> {
+        ArgumentError::unless(
+            (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout),
+            "the time that a call may take",
+            format!("{timeout:?}"),
+            "a millisecond to a day",
+        )?;
         let link = Link::new(self.link.config.clone(), self.link.tls.clone(), timeout);
-        Self { link: Arc::new(link), ..self }
+        Ok(Self { link: Arc::new(link), ..self })
     }
 
     /// With those who may certify the server, in place of whom the operating system trusts: a file of certificates in PEM, like libpq's
@@ -202,14 +241,17 @@ impl Postgres {
         let link = Arc::clone(&self.link);
         let made = self.network.wait(async move {
             let deadline = Instant::now() + link.timeout;
-            let client = link.connected(deadline).await?;
-            let error = match timeout_at(deadline, client.batch_execute(&sql)).await {
+            let session = link.connected(deadline).await?;
+            let error = match timeout_at(deadline, session.client.batch_execute(&sql)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => failed(&error, false),
-                Err(_) => link.late(false),
+                Err(_) => {
+                    link.cancel(&session);
+                    link.late(false)
+                }
             };
             // What is left of a transaction that failed goes with the connection.
-            link.forget(&client);
+            link.forget(&session);
             Err(error)
         });
         made.map_err(StoreError::unreachable)??;
@@ -240,7 +282,7 @@ impl Postgres {
 
 impl Link {
     fn new(config: Config, tls: Option<Arc<Tls>>, timeout: Duration) -> Self {
-        Self { config, tls, timeout, client: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+        Self { config, tls, timeout, held: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     /// Nothing came in time, of what was sent.
@@ -250,35 +292,35 @@ impl Link {
     }
 
     /// The connection, made where there is none. Nothing of the caller's has been sent.
-    async fn connected(&self, deadline: Instant) -> Result<Arc<Client>, StoreError> {
-        let usable = || self.client.lock().clone().filter(|client| !client.is_closed());
-        if let Some(client) = usable() {
-            return Ok(client);
+    async fn connected(&self, deadline: Instant) -> Result<Arc<Session>, StoreError> {
+        let usable = || self.held.lock().clone().filter(|session| !session.client.is_closed());
+        if let Some(session) = usable() {
+            return Ok(session);
         }
         let made = timeout_at(deadline, async {
             let _alone = self.connecting.lock().await;
-            if let Some(client) = usable() {
-                return Ok(client);
+            if let Some(session) = usable() {
+                return Ok(session);
             }
-            let client = Arc::new(self.connect().await?);
-            *self.client.lock() = Some(Arc::clone(&client));
-            Ok(client)
+            let session = Arc::new(self.connect().await?);
+            *self.held.lock() = Some(Arc::clone(&session));
+            Ok(session)
         });
         made.await.unwrap_or_else(|_| Err(self.late(false)))
     }
 
-    async fn connect(&self) -> Result<Client, StoreError> {
-        let client = match &self.tls {
+    async fn connect(&self) -> Result<Session, StoreError> {
+        let session = match &self.tls {
             Some(tls) => tls.connect(&self.config).await?,
             None => self.config.connect(NoTls).await.map(|(client, connection)| {
                 // It ends with the client, or with an error that the client tells of.
-                tokio::spawn(connection);
-                client
+                (client, tokio::spawn(connection).abort_handle())
             }),
         };
-        let client = client.map_err(|error| unconnected(&error))?;
+        let session = Session::new(session.map_err(|error| unconnected(&error))?);
+        let client = &session.client;
         // None would be for ever.
-        let milliseconds = self.timeout.as_millis().max(1);
+        let milliseconds = self.timeout.as_millis();
         let sql = format!(
             "SET statement_timeout = {milliseconds};
              SET default_transaction_isolation = 'read committed';
@@ -289,7 +331,10 @@ impl Link {
         let row = client.query_typed_one("SELECT pg_is_in_recovery()", &[]).await;
         match row.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| unconnected(&error))? {
             true => Err(StoreError::refused("the server is a replica: name the primary")),
-            false => Ok(client),
+            false => {
+                session.is_given_up.store(false, Ordering::Relaxed);
+                Ok(session)
+            }
         }
     }
 
@@ -300,27 +345,42 @@ impl Link {
         writes: bool,
     ) -> Result<Vec<Row>, StoreError> {
         let deadline = Instant::now() + self.timeout;
-        let client = self.connected(deadline).await?;
+        let session = self.connected(deadline).await?;
         let parameters: Vec<Parameter<'_>> =
             parameters.iter().map(|(value, of)| (&**value as &(dyn ToSql + Sync), of.clone())).collect();
         // It ends once the server is ready for the next one: what it did is committed by then.
-        let rows = timeout_at(deadline, client.query_typed(sql, &parameters)).await;
+        let rows = timeout_at(deadline, session.client.query_typed(sql, &parameters)).await;
         let error = match rows {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) if is_definite(&error) => return Err(failed(&error, writes)),
             Ok(Err(error)) => failed(&error, writes),
-            Err(_) => self.late(writes),
+            Err(_) => {
+                self.cancel(&session);
+                self.late(writes)
+            }
         };
-        self.forget(&client);
+        self.forget(&session);
         Err(error)
     }
 
-    /// The connection is not used again. Those who still wait for an answer on it do so.
-    fn forget(&self, client: &Arc<Client>) {
-        let mut held = self.client.lock();
-        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, client)) {
+    /// The connection is not used again. Those who still wait for an answer on it do so, and it is closed with the last of them.
+    fn forget(&self, session: &Arc<Session>) {
+        session.is_given_up.store(true, Ordering::Relaxed);
+        let mut held = self.held.lock();
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, session)) {
             *held = None;
         }
+    }
+
+    /// Asks the server to end what it has not answered: it would not see that nobody waits any more, and have a session for it as long as it takes.
+    fn cancel(&self, session: &Session) {
+        let (token, tls) = (session.client.cancel_token(), self.tls.clone());
+        tokio::spawn(timeout(self.timeout, async move {
+            match tls {
+                Some(tls) => tls.cancel(&token).await,
+                None => drop(token.cancel_query(NoTls).await),
+            }
+        }));
     }
 }
 
@@ -477,6 +537,9 @@ fn unconnected(error: &Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     #[test]
@@ -511,6 +574,101 @@ mod tests {
             assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
             assert!(refused.to_string().contains(&file.display().to_string()), "{refused}");
         }
+    }
+
+    /// Reads one message of a client's, its type and its length first but for the first one of a connection.
+    fn message(stream: &mut TcpStream, is_first: bool) -> Option<(u8, Vec<u8>)> {
+        let (mut kind, mut length) = ([0], [0; 4]);
+        if !is_first {
+            stream.read_exact(&mut kind).ok()?;
+        }
+        stream.read_exact(&mut length).ok()?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+        stream.read_exact(&mut body).ok()?;
+        Some((kind[0], body))
+    }
+
+    fn answer(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = (body.len() as u32 + 4).to_be_bytes();
+        [&[kind][..], &length, body].concat()
+    }
+
+    /// Answers what a session begins with, and nothing that is asked afterwards. Returns once its client has gone; whether that was one that asks
+    /// to cancel.
+    fn serve(mut stream: TcpStream) -> bool {
+        const CANCELS: [u8; 4] = 80_877_102_u32.to_be_bytes();
+        let Some((_, first)) = message(&mut stream, true) else { return false };
+        if first.starts_with(&CANCELS) {
+            return true;
+        }
+        let ready = answer(b'Z', b"I");
+        let begun = [answer(b'R', &[0; 4]), answer(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]), ready.clone()].concat();
+        stream.write_all(&begun).unwrap();
+        // The settings of the session, and whether the server is a replica: a column of a truth value, and `f`.
+        let done = |tag: &[u8]| answer(b'C', &[tag, b"\0"].concat());
+        let column =
+            [&b"\0\x01x\0"[..], &[0; 6], &16_u32.to_be_bytes(), &[0, 1], &[255; 4], &[0, 1]].concat();
+        let row = [&[0, 1][..], &1_u32.to_be_bytes(), &[0]].concat();
+        let mut asked = 0;
+        while let Some((kind, _)) = message(&mut stream, false) {
+            let answers = match (kind, asked) {
+                (b'Q', 0) => [done(b"SET"), ready.clone()].concat(),
+                (b'S', 0) => continue,
+                (b'S', 1) => [
+                    answer(b'1', b""),
+                    answer(b'2', b""),
+                    answer(b'T', &column),
+                    answer(b'D', &row),
+                    done(b"SELECT 1"),
+                    ready.clone(),
+                ]
+                .concat(),
+                _ => continue,
+            };
+            asked += 1;
+            stream.write_all(&answers).unwrap();
+        }
+        false
+    }
+
+    /// Bug: where the server did not answer, as one whose synchronous standby is away, each call that had waited long enough left a connection open,
+    /// and its session with the server, until that would take no more. Cause: what reads a connection ends once all answers are there. Fix: it is
+    /// ended with the last who waits for one, and the server is asked to cancel what it has not answered.
+    #[test]
+    fn connections_that_were_given_up_are_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (gone, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, gone) = (stream.unwrap(), gone.clone());
+                std::thread::spawn(move || gone.send(serve(stream)));
+            }
+        });
+        let store = Postgres::open(&format!("host=127.0.0.1 port={port} user=late dbname=late")).unwrap();
+        let store = store.timeout(Duration::from_millis(500)).unwrap();
+        for _ in 0..3 {
+            let late = store.put(&Key::new("head").unwrap(), b"1", Over::Nothing).unwrap_err();
+            assert!(matches!(late, StoreError::Unknown { .. }), "{late}");
+        }
+        // Three sessions, and three that cancelled what was asked in them.
+        let cancelled: Vec<bool> =
+            (0..6).map(|_| ended.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
+        assert_eq!(cancelled.iter().filter(|cancelled| **cancelled).count(), 3, "{cancelled:?}");
+        drop(store);
+    }
+
+    /// Bug: a time that no server takes, or no clock can tell, ended the thread of the store's, or every call. Cause: it was taken as it came. Fix:
+    /// what is none of a millisecond to a day is refused.
+    #[test]
+    fn no_call_may_take_longer_than_a_day() {
+        let within = |time| Postgres::open("host=/nowhere user=late").unwrap().timeout(time);
+        for time in [Duration::ZERO, Duration::MAX, TIMEOUT_MAX + TIMEOUT_MIN] {
+            let refused = within(time).unwrap_err();
+            assert!(refused.to_string().contains("a millisecond to a day"), "{refused}");
+        }
+        let away = within(TIMEOUT_MAX).unwrap().get(&Key::new("head").unwrap(), None).unwrap_err();
+        assert!(matches!(away, StoreError::Unreachable { .. }), "{away}");
     }
 
     #[test]

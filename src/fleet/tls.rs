@@ -11,7 +11,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio_postgres::{Client, Config, Error};
+use tokio::task::AbortHandle;
+use tokio_postgres::{CancelToken, Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::store::StoreError;
@@ -43,7 +44,11 @@ impl Tls {
         Ok(Self(MakeRustlsConnect::new(config).into()))
     }
 
-    pub(super) async fn connect(&self, config: &Config) -> Result<Result<Client, Error>, StoreError> {
+    /// A connection, and what reads and writes it.
+    pub(super) async fn connect(
+        &self,
+        config: &Config,
+    ) -> Result<Result<(Client, AbortHandle), Error>, StoreError> {
         let tls = match self.0.get() {
             Some(tls) => tls.clone(),
             None => {
@@ -53,9 +58,15 @@ impl Tls {
         };
         Ok(config.connect(tls).await.map(|(client, connection)| {
             // It ends with the client, or with an error that the client tells of.
-            tokio::spawn(connection);
-            client
+            (client, tokio::spawn(connection).abort_handle())
         }))
+    }
+
+    /// Asks the server to end what it has not answered. Whether it does is for nobody to wait for.
+    pub(super) async fn cancel(&self, token: &CancelToken) {
+        if let Some(tls) = self.0.get() {
+            let _ = token.cancel_query(tls.clone()).await;
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::path::Path;
 
-use tokio_postgres::{Client, Config, Error};
+use tokio::task::AbortHandle;
+use tokio_postgres::{CancelToken, Client, Config, Error};
 
 use super::store::StoreError;
 
@@ -22,7 +23,15 @@ impl Tls {
     }
 
     #[expect(clippy::unused_async, reason = "with the feature it connects")]
-    pub(super) async fn connect(&self, _: &Config) -> Result<Result<Client, Error>, StoreError> {
+    pub(super) async fn connect(
+        &self,
+        _: &Config,
+    ) -> Result<Result<(Client, AbortHandle), Error>, StoreError> {
+        match self.0 {}
+    }
+
+    #[expect(clippy::unused_async, reason = "with the feature it connects")]
+    pub(super) async fn cancel(&self, _: &CancelToken) {
         match self.0 {}
     }
 }
