@@ -182,21 +182,52 @@ pub(crate) fn make_lock(path: &Path) -> io::Result<File> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
     faults: Option<Faults>,
-    /// Whoever the system's mask lets may read what is made.
-    shared: bool,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "modes are asked for on unix alone"))]
+    whose: Whose,
+}
+
+/// Who may read and write what is made, as far as the system's mask lets them.
+#[derive(Debug, Clone, Copy, Default)]
+enum Whose {
+    #[default]
+    Owners,
+    #[cfg(feature = "fleet")]
+    Groups,
+    #[cfg(feature = "repository")]
+    Everybodys,
+}
+
+#[cfg(unix)]
+impl Whose {
+    /// Who may not.
+    fn kept_from(self) -> u32 {
+        match self {
+            Self::Owners => 0o077,
+            #[cfg(feature = "fleet")]
+            Self::Groups => 0o007,
+            #[cfg(feature = "repository")]
+            Self::Everybodys => 0,
+        }
+    }
 }
 
 impl Files {
     /// Steps that fail as told.
     #[cfg(any(feature = "state", feature = "testing"))]
     pub(crate) fn with(faults: Faults) -> Self {
-        Self { faults: Some(faults), shared: false }
+        Self { faults: Some(faults), whose: Whose::default() }
     }
 
     /// The same, and others may read what is made as far as the system's mask lets them.
-    #[cfg(any(feature = "fleet", feature = "repository"))]
+    #[cfg(feature = "repository")]
     pub(crate) fn shared(self) -> Self {
-        Self { shared: true, ..self }
+        Self { whose: Whose::Everybodys, ..self }
+    }
+
+    /// The same, and its group may read and write what is made as far as the system's mask lets it, and nobody else.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn of_group(self) -> Self {
+        Self { whose: Whose::Groups, ..self }
     }
 
     fn step(&self) -> io::Result<()> {
@@ -225,9 +256,8 @@ impl Files {
         self.step()?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        if !self.shared {
-            private(&mut options);
-        }
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o666 & !self.whose.kept_from());
         Ok(Writing { files: self.clone(), file: options.open(path)? })
     }
 
@@ -299,9 +329,7 @@ impl Files {
         let mut builder = DirBuilder::new();
         builder.recursive(with_those_above);
         #[cfg(unix)]
-        if !self.shared {
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        }
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o777 & !self.whose.kept_from());
         builder.create(path)
     }
 
@@ -433,6 +461,7 @@ impl Writing {
 }
 
 /// Makes a new file one that only its owner may read.
+#[cfg(feature = "state")]
 fn private(options: &mut OpenOptions) {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

@@ -108,7 +108,7 @@ impl Directory {
         if !metadata.is_dir() {
             return Err(definite(&root, io::Error::new(ErrorKind::NotADirectory, "it is no folder")));
         }
-        let store = Self { root, files: Files::default().shared() };
+        let store = Self { root, files: Files::default().of_group() };
         store.is_there()?;
         Ok(store)
     }
@@ -132,7 +132,7 @@ impl Directory {
     /// It cannot be made.
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let files = Files::default().shared();
+        let files = Files::default().of_group();
         files.make_folder(&root, &root).map_err(|error| definite(&root, error))?;
         let mark = root.join(STORE);
         if mark.symlink_metadata().is_err() {
@@ -153,7 +153,7 @@ impl Directory {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn faults(self, faults: Faults) -> Self {
-        Self { files: Files::with(faults).shared(), ..self }
+        Self { files: Files::with(faults).of_group(), ..self }
     }
 
     fn folder(&self, key: &Key) -> PathBuf {
@@ -608,6 +608,28 @@ mod tests {
     }
 
     /// Rule D: a writer that was stopped for more than 64 writes, after it had looked and before it linked.
+    /// Bug: where a service's mask was the usual one any user of the machine could read a fleet's store. Cause: what was made had the mode that the mask
+    /// left. Fix: nobody beside its owner and its group is let in, whatever the mask.
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_and_its_group_may_read_a_store() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = Folder::new("modes");
+        let store = Directory::create(folder.0.join("store")).unwrap();
+        store.put(&head(), b"1", Over::Nothing).unwrap();
+        let mut waiting = vec![folder.0.join("store")];
+        let mut seen = 0;
+        while let Some(path) = waiting.pop() {
+            let metadata = path.symlink_metadata().unwrap();
+            assert_eq!(metadata.mode() & 0o007, 0, "{}", path.display());
+            seen += 1;
+            if metadata.is_dir() {
+                waiting.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        assert!(seen >= 6, "{seen}");
+    }
+
     #[test]
     fn a_writer_that_was_overtaken_by_sixty_four_does_not_believe_that_it_has_won() {
         let folder = Folder::new("overtaken");

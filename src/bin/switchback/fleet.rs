@@ -147,7 +147,8 @@ impl Of {
     fn postgres(&self) -> Result<Arc<dyn Store>, Failure> {
         use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
         let mut address = self.store.clone();
-        let login = address.split_once("://").and_then(|(_, rest)| rest.split('/').next()?.split_once('@'));
+        // As far as whoever connects takes it for a login: a password may have a slash in it.
+        let login = address.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
         if login.is_some_and(|(login, _)| login.contains(':')) || address.contains("password=") {
             return Err(Failure::Refused(String::from(
                 "whoever lists processes sees what is on the command line: leave the password out, and put it into PGPASSWORD",

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::audit::{Aside, Lying, comes_from, named};
 use super::error::FleetError;
 use super::reach::{Lies, Reach};
+use crate::base::text::bounded_text;
 use crate::control::event::Cause;
 use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::Place;
@@ -153,7 +154,8 @@ impl Reach {
             .collect();
         agreed.decider.change(now, |control, desk| {
             for (number, _) in &on_trial {
-                let cause = Cause::Operator { reason: format!("the fleet was repaired: {reason}") };
+                let cause =
+                    Cause::Operator { reason: bounded_text(format!("the fleet was repaired: {reason}")) };
                 let _ = control.lower(*number, cause, desk);
             }
         });
@@ -163,7 +165,7 @@ impl Reach {
         let (events, at) = (agreed.decider.events(), self.clock.now());
         let mut next = next_head(&agreed.over, self.nonce(), by, &saved, &events, active_ms, at);
         next.place.term = highest.term.saturating_add(1);
-        (next.by, next.why) = (by.to_owned(), format!("the fleet is repaired: {reason}"));
+        (next.by, next.why) = (by.to_owned(), bounded_text(format!("the fleet is repaired: {reason}")));
         let written =
             Written::new(next).map_err(|error| FleetError::NotAgreed { reason: error.to_string() })?;
         Ok((
