@@ -558,10 +558,10 @@ pub enum EventKind {
         /// code already: one takes the place once one of them has returned.
         replaced: bool,
     },
-    /// The store of the fleet could not be asked for so long that candidates answer nothing here. Live is the one that was agreed on
-    /// last.
+    /// The store of the fleet could not be asked for so long that candidates answer nothing here, or takes nothing, so that nobody judges them. Live is
+    /// the one that was agreed on last.
     FleetCutOff {
-        /// Why the store could not be asked, the last time.
+        /// Why, the last time.
         reason: String,
     },
     /// The process has become a member of a fleet that was there already, and begins with what that has agreed on.

@@ -46,7 +46,7 @@
 //    process that has just begun (Settle), and none where it was lowered, by hand or by whoever judges there (LowerHereFirst).
 // 5. A lowering, by a guard or by hand, is over whatever head there is (Rebase); in a history that is not the member's own, too.
 // 6. Evidence is what rows have more, cut by cut; no request is in two names (RowOverItself, Look, Doubt, Seal, LedgerOverRead,
-//    ClosedIsFinal), and what cannot be told apart is given up for all members alike (SetAside, Void).
+//    ClosedIsFinal, WatchedTime), and what cannot be told apart is given up for all members alike (SetAside, Void).
 // 7. A stretch without a lease is evidence for neither arm (Lapse); rows leave on a cadence (Cadence).
 // 8. Nothing is raised against what somebody knows who could say so (RaiseAgainstSeen, Quiet).
 // 9. A name ends without a word at most once, as one that exposed a candidate or not by when it was last seen; none while the ledger stood
@@ -63,8 +63,14 @@
 // more than 64 heads have passed follows if filed heads prove where the newest comes from, and is diverged if they were swept.
 // Attempts are over by their number, so that a judge who is one head behind drops nothing of the next one.
 //
-// **The store's time is the latest that was seen.** No answer tells the present time of a store. The latest moment in a listing is not later
-// than that, so a row is closed late and never early; whoever judges writes something every two seconds.
+// **No clock of a store closes anything.** It may be set, and a value be dated by whoever has put it, so what is the latest moment in a listing
+// says nothing of how old the others are. A row is as old as it was seen not to move, in a time that the ledger counts: that in which somebody
+// looked, by the own clocks of those who did. Whoever takes over begins with what it has found, so a row is closed late and never early. What is told by the
+// store's time (when something was closed, and what a day was) goes by the own row of whoever judges. A member that finds its name closed all the
+// same, since its machine was paused, takes another one.
+//
+// **What nobody judges is not exposed.** A store that can be read and not written goes on saying what was agreed on. So a lease needs a ledger that
+// has moved too, within half of `close_after`, and each member looks at it some times in that.
 
 #[cfg(feature = "fleet-bucket")]
 pub(crate) mod bucket;

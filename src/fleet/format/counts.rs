@@ -14,6 +14,14 @@ pub(crate) trait Counts: Clone + Default + PartialEq + Debug + Serialize + Deser
     fn less(&self, other: &Self) -> Self;
     /// Whether no component is smaller.
     fn covers(&self, other: &Self) -> bool;
+    /// What tells these apart in themselves, of which there is room for so much and no more. Nothing is counted in it.
+    fn names(&self) -> Self {
+        Self::default()
+    }
+    /// Adds, by what is told apart there.
+    fn add_within(&mut self, other: &Self, _there: &Self) {
+        self.add(other);
+    }
     /// Two that add up to these; nothing where they cannot be divided.
     fn halves(&self) -> Option<(Self, Self)> {
         None
@@ -66,6 +74,22 @@ impl<C: Counts> Book<C> {
 
     pub(crate) fn add(&mut self, other: &Self) {
         other.0.iter().for_each(|((attempt, era), counts)| self.count(*attempt, *era, counts));
+    }
+
+    /// What is told apart here, for others to be added to: what comes first takes the room that there is, and a sum that tells apart what another one did
+    /// not is no more than that.
+    pub(crate) fn names(&self) -> Self {
+        let nothing = C::default();
+        let each = self.0.iter().map(|(key, counts)| (*key, counts.names()));
+        Self(each.filter(|(_, names)| *names != nothing).collect())
+    }
+
+    /// Adds, by what is told apart there.
+    pub(crate) fn add_within(&mut self, other: &Self, there: &Self) {
+        let nothing = C::default();
+        for (key, counts) in &other.0 {
+            self.0.entry(*key).or_default().add_within(counts, there.0.get(key).unwrap_or(&nothing));
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -13,6 +13,8 @@ pub(crate) enum FormatError {
     Kind { found: String, expected: &'static str },
     #[error("it has format {format}, and this release reads up to {known}: start the release that wrote it")]
     Newer { format: u32, known: u32 },
+    #[error("it is one of a later release of this library: it asks for {asks} and this is {known}")]
+    Reader { asks: u32, known: u32 },
     #[error("it is of fleet {found}, and this is fleet {expected}: look at the address of the store")]
     OtherFleet { found: String, expected: String },
     /// Other bytes than those that were sealed, another place, or another secret.
@@ -30,6 +32,16 @@ pub(crate) enum FormatError {
 }
 
 impl FormatError {
+    /// Whether it may be a whole value of somebody's who has a later release, or another secret: not damage that whoever finds it may write over.
+    pub(crate) fn may_be_anothers(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Reader { .. } | Self::Forged | Self::Secretless)
+    }
+
+    /// Whether it is a later release's.
+    pub(crate) fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer { .. } | Self::Reader { .. })
+    }
+
     /// Refuses what is not within its bounds.
     pub(crate) fn unless(
         valid: bool,

@@ -13,6 +13,9 @@ use super::hex::Hex;
 use crate::base::clock::Timestamp;
 use crate::base::text::TEXT_MAX;
 
+/// What this release can read and write: heads of a later one name the least that may.
+pub(crate) const LIBRARY: u32 = 1;
+
 /// Which head of its fleet it is. Terms come first: a repair begins a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -149,6 +152,11 @@ impl Timing {
     pub(crate) fn gone_after(&self) -> Duration {
         let three = Duration::from_millis(self.row.saturating_mul(3)).max(Duration::from_secs(30));
         three.min(Duration::from_millis(self.close_after))
+    }
+
+    /// For how long candidates go on where nobody judges: longer than another one takes to begin.
+    pub(crate) fn unjudged_for(&self) -> Duration {
+        Duration::from_millis((self.close_after / 2).max(self.tick.saturating_mul(10)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all members have counted, cut along one chain.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,6 +25,10 @@ pub(crate) struct Ledger<C: Counts> {
     pub(crate) head: Place,
     /// Time in which somebody judged.
     pub(crate) active_ms: u64,
+    /// Time in which somebody looked at rows, by the clocks of those who did. It stands still while nobody does: ages
+    /// of rows are counted in it.
+    #[serde(default)]
+    pub(crate) watched_ms: u64,
     /// For how long nothing is raised yet: others must have had time to tell what they have seen.
     pub(crate) quiet_ms: u64,
     /// Cuts whose counts were given up, of all members alike.
@@ -52,12 +57,22 @@ pub(crate) struct Mark {
     pub(crate) n: u64,
     /// When it was closed, by the store's clock.
     pub(crate) closed: Option<Timestamp>,
+    /// When it was first found with that number, in the time in which somebody looked.
+    #[serde(default)]
+    pub(crate) seen: Option<u64>,
     /// How long its process had lived.
     #[serde(default)]
     pub(crate) alive_ms: u64,
     /// Its process was found to have ended without a word.
     #[serde(default)]
     pub(crate) ended: bool,
+}
+
+impl Mark {
+    /// For how long at least it has not moved.
+    pub(crate) fn silence(&self, watched_ms: u64) -> Duration {
+        Duration::from_millis(watched_ms.saturating_sub(self.seen.unwrap_or(watched_ms)))
+    }
 }
 
 impl<C: Counts> Ledger<C> {
@@ -69,6 +84,7 @@ impl<C: Counts> Ledger<C> {
             judge: Hex(0),
             head: Place::default(),
             active_ms: 0,
+            watched_ms: 0,
             quiet_ms: 0,
             voids: 0,
             closed: Book::default(),

@@ -57,7 +57,7 @@ pub(crate) enum State {
     Joining,
     /// It has the newest head that it knows of.
     Following,
-    /// It could not read the head for so long that no candidate answers.
+    /// It could not read the head for so long that no candidate answers, or nobody has judged for long.
     CutOff,
     /// The store has another history than the one that it followed.
     Diverged,

@@ -122,9 +122,9 @@ prop_compose! {
 
 prop_compose! {
     fn ledger()(ends in ends(), n in 1..u64::MAX, closed in book(), base in book(), evidence in book(), names in proptest::collection::vec(any::<u64>(), 0..9)) -> Ledger<Tally> {
-        let mark = |name: &u64| (Hex(*name), Mark { n, closed: name.is_multiple_of(2).then_some(Timestamp::default()), alive_ms: n, ended: name.is_multiple_of(3) });
+        let mark = |name: &u64| (Hex(*name), Mark { n, closed: name.is_multiple_of(2).then_some(Timestamp::default()), seen: name.is_multiple_of(5).then_some(n), alive_ms: n, ended: name.is_multiple_of(3) });
         Ledger {
-            n, nonce: Hex(n), judge: Hex(n), head: Place { term: 1, seq: n }, active_ms: n, quiet_ms: 7, voids: n, closed, base,
+            n, nonce: Hex(n), judge: Hex(n), head: Place { term: 1, seq: n }, active_ms: n, watched_ms: n, quiet_ms: 7, voids: n, closed, base,
             evidence, marks: names.iter().map(mark).collect(), ends, before: Hex(n),
             more: Map::from_iter([("later".to_owned(), json!(n))]),
         }

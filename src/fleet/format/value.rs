@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
 use super::envelope::{Kind, Sealer, print};
 use super::error::FormatError;
 use super::handover::{Handover, HandoverPart};
-use super::head::{Core, Head};
+use super::head::{Core, Head, LIBRARY};
 use super::hex::Hex;
 use super::ledger::Ledger;
 use super::mailbox::Mailbox;
@@ -36,6 +36,12 @@ pub(crate) enum Value<C: Counts> {
     Mailbox(Arc<Mailbox>),
     Handover(Arc<Handover>),
     HandoverPart(Arc<HandoverPart>),
+}
+
+/// What a head asks of whoever reads it, whatever else is in it.
+#[derive(Deserialize)]
+struct Asks {
+    min_reader: u32,
 }
 
 impl Written {
@@ -98,6 +104,10 @@ impl<C: Counts> Value<C> {
         let body = sealer.open(kind, key, bytes)?;
         match kind {
             Kind::Head => {
+                let Asks { min_reader } = parsed(body)?;
+                if min_reader > LIBRARY {
+                    return Err(FormatError::Reader { asks: min_reader, known: LIBRARY });
+                }
                 let head: Head = parsed(body)?;
                 head.check()?;
                 Ok(Self::Head(Arc::new(Written { head, body: body.to_owned(), print: print(body) })))

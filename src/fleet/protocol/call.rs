@@ -46,7 +46,7 @@ pub(crate) enum Reply<C: Counts> {
         tag: Tag,
         at: Timestamp,
     },
-    /// Something is there that cannot be read. It has a tag where the store could give one.
+    /// Something is there that cannot be read. It has a tag where the store could give one, and it may be written over.
     Damaged {
         tag: Option<Tag>,
     },

@@ -40,12 +40,16 @@ pub(crate) const SUM: Hex = Hex(0);
 /// A row that cannot be read, is older than it was, or is gone holds the cut up; after three ticks it is set aside. What it had
 /// is evidence already and stays so. But what the others have counted since then cannot be told from it, so the tick is void: all of
 /// it is given up, of both arms of all members alike. That is always right, and no member can choose when.
+///
+/// `watched` is for how long rows were looked at since the last cut. A row that did not move in so much of that is closed: the store's
+/// clock may be set, and a row may be dated by whoever has put it.
 pub(crate) fn cut<C: Counts>(
     before: &Ledger<C>,
     rows: &BTreeMap<Hex, Found<'_, C>>,
     held: &BTreeMap<Hex, u32>,
     head: &Head,
     store_now: Timestamp,
+    watched: Duration,
     rules: Rules,
 ) -> Cut<C> {
     let close_after = Duration::from_millis(head.timing.close_after);
@@ -53,13 +57,20 @@ pub(crate) fn cut<C: Counts>(
         rules.keep(ProtocolRule::ClosedIsFinal)
             && before.marks.get(name).is_some_and(|mark| mark.closed.is_some())
     };
-    let mut next = Ledger { marks: BTreeMap::new(), ..before.clone() };
+    let watched_ms = before.watched_ms.saturating_add(watched.as_millis() as u64);
+    let mut next = Ledger { marks: BTreeMap::new(), watched_ms, ..before.clone() };
     // A closed name is kept for as long as its row might come back.
-    let fresh = |mark: &&Mark| mark.closed.is_some_and(|closed| store_now.since(closed) < close_after * 4);
+    let fresh = |mark: &Mark| mark.closed.is_some() && mark.silence(watched_ms) < close_after * 5;
     let gone = before.marks.iter().filter(|(name, _)| !rows.contains_key(*name));
     next.marks.extend(gone.clone().filter(|(_, mark)| fresh(mark)).map(|(name, mark)| (*name, *mark)));
     let mut bad: Vec<Hex> = gone.filter(|(_, mark)| mark.closed.is_none()).map(|(name, _)| *name).collect();
-    let mut open = Book::default();
+    let runs = |attempt: u32| !head.is_over(attempt);
+    let mut base = before.base.clone();
+    base.retain(runs);
+    // What was told apart at the last cut has its room first: a label that is new would take that of one whose row comes later, and the sum shrink.
+    let mut sum = base.names();
+    sum.add(&before.closed);
+    let mut closing: Vec<&Book<C>> = Vec::new();
     for (name, found) in rows {
         let mark = before.marks.get(name).copied();
         if let Some(mark) = mark.filter(|_| is_closed(name)) {
@@ -71,20 +82,23 @@ pub(crate) fn cut<C: Counts>(
             bad.push(*name);
             continue;
         };
-        let silent = store_now.since(found.at) >= close_after;
-        let closed = (row.state.is_last() || silent).then_some(store_now);
-        if closed.is_some() { &mut next.closed } else { &mut open }.add(&row.counts);
-        next.marks.insert(*name, Mark { n: row.n, closed, ..mark.unwrap_or_default() });
+        let seen = mark.filter(|mark| mark.n == row.n).and_then(|mark| mark.seen).or(Some(watched_ms));
+        let mut mark = Mark { n: row.n, seen, ..mark.unwrap_or_default() };
+        let silence = if rules.keep(ProtocolRule::WatchedTime) {
+            mark.silence(watched_ms)
+        } else {
+            store_now.since(found.at)
+        };
+        mark.closed = (row.state.is_last() || silence >= close_after).then_some(store_now);
+        sum.add(&row.counts);
+        closing.extend(mark.closed.map(|_| &row.counts));
+        next.marks.insert(*name, mark);
     }
+    closing.into_iter().for_each(|counts| next.closed.add_within(counts, &sum));
     // What is over is asked about by nobody.
-    let runs = |attempt: u32| !head.is_over(attempt);
+    sum.retain(runs);
     next.closed.retain(runs);
-    open.retain(runs);
     next.evidence.retain(runs);
-    let mut base = before.base.clone();
-    base.retain(runs);
-    let mut sum = next.closed.clone();
-    sum.add(&open);
     if bad.is_empty() && !sum.covers(&base) {
         bad.push(SUM);
     }

@@ -3,7 +3,8 @@
 //! - **The moment of an end is the process's last sign of life**, its last row, and so a process lives from row to row: what comes after
 //!   the last one counts for nobody. A process that is killed at its first request of a candidate has told nothing of it yet, so
 //!   exposure is taken to begin two rows before it did, for ends and for time alike.
-//! - **Who was silent for three rows has ended**, once; coming back makes it none less. That errs on both sides alike.
+//! - **Who was silent for three rows has ended**, once; coming back makes it none less. That errs on both sides alike. For how long it
+//!   was is counted by whoever looks, so that no clock that is set ends anybody.
 //! - **Nobody has ended while the ledger stood still**, and for a while after: who could not be heard has to have had time to speak.
 //! - **A node takes its processes along**: of ends within ten seconds of one that counted, none does. All that end within a minute
 //!   are counted apart, since many at once may be what the candidate does.
@@ -92,8 +93,11 @@ pub(crate) fn count_ends<C: Counts>(
     exposing.sort_by_key(|(_, span)| span.from);
     let mut ended: Vec<(Timestamp, Timestamp)> = Vec::new();
     let mut lives: Vec<(Timestamp, Timestamp)> = Vec::new();
+    let watched_ms = next.watched_ms;
     for (name, found) in rows {
         let Some((row, mark)) = found.row.zip(next.marks.get_mut(name)) else { continue };
+        // None was put later than now, whatever it is dated.
+        let at = found.at.min(store_now);
         let was = before.marks.get(name);
         let is_closed = was.is_some_and(|mark: &Mark| mark.closed.is_some());
         (mark.alive_ms, mark.ended) = (row.alive_ms, was.is_some_and(|mark| mark.ended));
@@ -102,9 +106,9 @@ pub(crate) fn count_ends<C: Counts>(
         }
         let alive = Duration::from_millis(row.alive_ms);
         // A process exposes nothing when it has just begun.
-        let settled = found.at.minus(alive).plus(Duration::from_millis(head.timing.settle)).minus(margin);
+        let settled = at.minus(alive).plus(Duration::from_millis(head.timing.settle)).minus(margin);
         let lived = was.map_or(0, |mark| row.alive_ms.saturating_sub(mark.alive_ms));
-        let told = Span { from: found.at.minus(Duration::from_millis(lived)).max(settled), until: found.at };
+        let told = Span { from: at.minus(Duration::from_millis(lived)).max(settled), until: at };
         let spans = || exposing.iter().map(|(attempt, span)| (*attempt, span.overlap(told)));
         let exposed = together(spans().map(|(_, span)| span));
         for (attempt, span) in spans() {
@@ -112,12 +116,12 @@ pub(crate) fn count_ends<C: Counts>(
                 trial.exposed.add(Lived { ends: 0, ms: span.ms() });
             }
         }
-        spare(&mut ends, Lived { ends: 0, ms: lived.saturating_sub(exposed) }, found.at);
-        lives.push((found.at, settled));
-        let is_silent = store_now.since(found.at) >= head.timing.gone_after();
+        spare(&mut ends, Lived { ends: 0, ms: lived.saturating_sub(exposed) }, at);
+        lives.push((at, settled));
+        let is_silent = mark.silence(watched_ms) >= head.timing.gone_after();
         if is_silent && !row.state.is_last() && !is_quiet {
             mark.ended = true;
-            ended.push((found.at, settled));
+            ended.push((at, settled));
         }
     }
     ended.sort_unstable();
@@ -167,8 +171,14 @@ fn begin_and_end(ends: &mut Ends, head: &Head, store_now: Timestamp, margin: Dur
     ends.days.retain(|day, _| day + DAYS >= today);
     let mut spared = Lived::default();
     ends.days.values().for_each(|day| spared.add(*day));
+    // A clock that was set back: what it showed until then is over.
+    for trial in ends.trials.values_mut() {
+        trial.since = trial.since.min(store_now);
+        trial.until = trial.until.map(|until| until.min(store_now));
+        trial.recent.retain(|moment| *moment <= store_now);
+    }
     // It may have begun any time after the last cut.
-    let since = if ends.at == Timestamp::default() { store_now } else { ends.at };
+    let since = if ends.at == Timestamp::default() { store_now } else { ends.at.min(store_now) };
     for candidate in &head.core.candidates {
         if !is_exposed(head, candidate.attempt) {
             continue;

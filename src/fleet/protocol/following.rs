@@ -69,6 +69,8 @@ pub(crate) struct Following {
     pub(crate) born: Timestamp,
     pub(crate) applied: Option<Applied>,
     lease_until: Timestamp,
+    /// When the ledger was last seen to move; when it began, before that.
+    pub(crate) judged: Timestamp,
     pub(crate) diverged: bool,
     /// Another member has kept a head that what is followed does not come from: the store was put back before this one began.
     pub(crate) contested: bool,
@@ -87,6 +89,7 @@ impl Following {
             born,
             applied,
             lease_until: Timestamp::default(),
+            judged: born,
             diverged: false,
             contested: false,
             missing: false,
@@ -112,11 +115,21 @@ impl Following {
 
     /// Until when candidates may be exposed, as far as is known.
     pub(crate) fn lease_until(&self) -> Timestamp {
-        if self.diverged || self.contested { Timestamp::default() } else { self.lease_until }
+        if self.diverged || self.contested {
+            return Timestamp::default();
+        }
+        self.lease_until.min(self.judged.plus(self.timing().unjudged_for()))
+    }
+
+    /// For how long nobody has judged, as far as is known, where that is too long for a candidate to go on. A store that can be read and not
+    /// written shows what was agreed on, and takes no evidence against it.
+    pub(crate) fn is_unjudged(&self, now: Timestamp) -> Option<Duration> {
+        let silence = now.since(self.judged);
+        (silence >= self.timing().unjudged_for()).then_some(silence)
     }
 
     pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
-        !self.diverged && !self.contested && now < self.lease_until
+        now < self.lease_until()
     }
 
     pub(crate) fn state(&self, now: Timestamp) -> State {

@@ -36,10 +36,8 @@ pub(crate) trait Judgement<C: Counts> {
 #[derive(Debug)]
 pub(crate) struct Seen<'a, C: Counts> {
     pub(crate) ledger: &'a Ledger<C>,
-    /// Those that can be read, with when each was put, by the store's clock.
-    pub(crate) rows: Vec<(&'a Row<C>, Timestamp)>,
-    /// At least so late is it by that clock.
-    pub(crate) store_now: Timestamp,
+    /// Those that can be read.
+    pub(crate) rows: Vec<&'a Row<C>>,
 }
 
 /// What is to be done.
@@ -62,6 +60,8 @@ pub(crate) struct Raise {
 #[derive(Debug)]
 pub(crate) struct Judge<C: Counts> {
     life: Hex,
+    /// The name of this member's row now.
+    pub(crate) own: Hex,
     build: u32,
     at: At<C>,
     /// What is to be asked next in a tick.
@@ -69,8 +69,9 @@ pub(crate) struct Judge<C: Counts> {
     next: Timestamp,
     pub(crate) judging: bool,
     ledger: Option<(Arc<Ledger<C>>, Tag)>,
-    /// When the ledger was seen to move, by the own clock.
-    moved: Timestamp,
+    /// When the ledger was seen to move, by the own clock, and when it was last looked at by one who does not judge.
+    pub(crate) moved: Timestamp,
+    looked: Timestamp,
     /// It was looked at after it had not moved for long, and had not: nobody judges.
     takes_over: bool,
     /// When it is looked at once more, whatever chance says: after a long pause a look finds that it has moved, and not when.
@@ -85,8 +86,9 @@ pub(crate) struct Judge<C: Counts> {
     jitter: u64,
     rows: BTreeMap<Hex, Kept<C>>,
     held: BTreeMap<Hex, u32>,
-    /// The latest moment of the store's clock that was seen: it is at least that late there.
-    store_now: Timestamp,
+    /// When the own row was put, by the store's clock, and when it was first found so, by the own clock. No other value says how late it is
+    /// there: one may be dated by whoever has put it.
+    dated: Option<(Timestamp, Timestamp)>,
     pub(crate) held_up: u64,
     /// Why what was judged could not be put, the last time.
     pub(crate) refused: Option<String>,
@@ -130,6 +132,7 @@ impl<C: Counts> Judge<C> {
     pub(crate) fn new(life: Hex, build: u32, chance: &mut SplitMix64, now: Timestamp) -> Self {
         Self {
             life,
+            own: life,
             build,
             at: At::Idle,
             asks: None,
@@ -137,6 +140,7 @@ impl<C: Counts> Judge<C> {
             judging: false,
             ledger: None,
             moved: now,
+            looked: now,
             takes_over: false,
             looks_again: None,
             acked: now,
@@ -147,7 +151,7 @@ impl<C: Counts> Judge<C> {
             jitter: chance.bits() % 2_000,
             rows: BTreeMap::new(),
             held: BTreeMap::new(),
-            store_now: Timestamp::default(),
+            dated: None,
             held_up: 0,
             refused: None,
         }
@@ -195,10 +199,13 @@ impl<C: Counts> Judge<C> {
         let is_silent = now.since(self.moved) >= silence;
         let members = self.ledger.as_ref().map_or(1, |(ledger, _)| ledger.open().max(1)) as u64;
         let is_due = self.looks_again.is_some_and(|again| now >= again);
-        if chance.bits() % members >= 3 && !is_due {
+        // However many there are each looks now and then: whether its own name is closed, and whether anybody judges.
+        let looked = now.since(self.moved.max(self.looked));
+        let is_overdue = looked >= Duration::from_millis(following.timing().close_after / 8);
+        if chance.bits() % members >= 3 && !is_due && !is_overdue {
             return None;
         }
-        self.looks_again = None;
+        (self.looks_again, self.looked) = (None, now);
         self.at = At::Watching(is_silent, (is_silent && !is_due).then(|| now.plus(silence)));
         Some(self.read_ledger(layout))
     }
@@ -226,9 +233,9 @@ impl<C: Counts> Judge<C> {
     ) -> Vec<Lowering> {
         self.goes_on(now);
         match (std::mem::replace(&mut self.at, At::Idle), reply) {
-            (At::Watching(_, again), Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+            (At::Watching(_, again), Reply::Value { value: Value::Ledger(ledger), tag, .. }) => {
                 self.looks_again = again;
-                self.saw(ledger, tag, *at, now);
+                self.saw(ledger, tag, now);
             }
             (At::Watching(..), Reply::Absent) if self.ledger.take().is_some() => self.moved = now,
             (At::Watching(true, _), Reply::Same | Reply::Absent) => {
@@ -251,9 +258,9 @@ impl<C: Counts> Judge<C> {
                     self.list(tick, layout, None);
                 }
             }
-            (At::Ledger(tick), Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+            (At::Ledger(tick), Reply::Value { value: Value::Ledger(ledger), tag, .. }) => {
                 let own = ledger.nonce == self.own_nonce;
-                self.saw(ledger, tag, *at, now);
+                self.saw(ledger, tag, now);
                 // Another's: it judges, or a restore has put an older one back. Either way this one has lost.
                 if own || !following.rules.keep(ProtocolRule::StandDown) {
                     self.list(tick, layout, None);
@@ -263,8 +270,10 @@ impl<C: Counts> Judge<C> {
             }
             (At::List(mut tick), Reply::Page(page)) => {
                 for entry in &page.entries {
-                    self.store_now = self.store_now.max(entry.at);
                     if let Some(name) = layout.name(&entry.key) {
+                        if name == self.own && self.dated.is_none_or(|(at, _)| at != entry.at) {
+                            self.dated = Some((entry.at, now));
+                        }
                         tick.listed.insert(name, (entry.tag.clone(), entry.at));
                     }
                 }
@@ -285,7 +294,6 @@ impl<C: Counts> Judge<C> {
             }
             (At::Row(tick, name), reply) => {
                 match reply {
-                    // How late it is the listing says: others were read long before this one, and would be old by it.
                     Reply::Value { value: Value::Row(row), tag, at } if row.name == name => {
                         let kept = Kept { tag: Some(tag.clone()), row: Some(Arc::clone(row)), at: *at };
                         self.rows.insert(name, kept);
@@ -314,11 +322,11 @@ impl<C: Counts> Judge<C> {
                 }
                 self.stand_down(now);
             }
-            (At::Look(tick, sent, ledger), Reply::Value { value: Value::Ledger(there), tag, at }) => {
+            (At::Look(tick, sent, ledger), Reply::Value { value: Value::Ledger(there), tag, .. }) => {
                 if there.nonce == ledger.nonce {
                     return self.judge(&tick, sent, &ledger, tag, following, layout, judgement, chance, now);
                 }
-                self.saw(there, tag, *at, now);
+                self.saw(there, tag, now);
                 self.stand_down(now);
             }
             (At::File(over, written), Reply::Done(_) | Reply::Failed(StoreOutcome::Conflict)) => {
@@ -366,8 +374,19 @@ impl<C: Counts> Judge<C> {
         rows.filter_map(|kept| Some((kept.row.as_deref()?, kept.at)))
     }
 
-    fn saw(&mut self, ledger: &Arc<Ledger<C>>, tag: &Tag, at: Timestamp, now: Timestamp) {
-        self.store_now = self.store_now.max(at);
+    /// Whether it judges, and has lately: what the store did not take nobody has judged.
+    pub(crate) fn judges(&self, following: &Following, now: Timestamp) -> bool {
+        let timing = following.timing();
+        let lately = timing.gone_after().max(Duration::from_millis(timing.tick.saturating_mul(5)));
+        self.judging && now.since(self.acked) < lately
+    }
+
+    /// How late it is by the store's clock, a moment more or less; nothing before the own row was found.
+    fn store_now(&self, now: Timestamp) -> Option<Timestamp> {
+        self.dated.map(|(at, found)| at.plus(now.since(found)))
+    }
+
+    fn saw(&mut self, ledger: &Arc<Ledger<C>>, tag: &Tag, now: Timestamp) {
         if self.ledger.as_ref().is_none_or(|(_, known)| known != tag) {
             self.moved = now;
             self.ledger = Some((Arc::clone(ledger), tag.clone()));
@@ -399,7 +418,7 @@ impl<C: Counts> Judge<C> {
             self.asks = Some(Act::Get { key: layout.row(name), kind: Kind::Row, known: None });
             return;
         }
-        let Some(over) = &tick.over else { return };
+        let (Some(over), Some(store_now)) = (&tick.over, self.store_now(now)) else { return };
         let (before, tag) = match &self.ledger {
             Some((ledger, tag)) => (Arc::clone(ledger), Some(tag.clone())),
             None => (Arc::new(Ledger::empty()), None),
@@ -409,18 +428,22 @@ impl<C: Counts> Judge<C> {
             .iter()
             .map(|(name, kept)| (*name, Found { row: kept.row.as_deref(), at: kept.at }))
             .collect();
-        match cut(&before, &rows, &self.held, over.head(), self.store_now, following.rules) {
+        let timing = following.timing();
+        // What did not move between two cuts has not for so long at least: since the one before was sent, until this one was begun.
+        let since = tick.asked.since(self.acked);
+        // The ledger stood still: nobody has heard of anybody, and who knows better must have had time to say so.
+        let stood_still = tick.takes_over || since.max(self.rested) > Duration::from_millis(3 * timing.tick);
+        // Whoever takes over has not looked before.
+        let watched = if tick.takes_over { Duration::ZERO } else { since };
+        match cut(&before, &rows, &self.held, over.head(), store_now, watched, following.rules) {
             Cut::Held(names) => {
                 self.held_up += 1;
                 let held = |name: Hex| (name, self.held.get(&name).copied().unwrap_or_default() + 1);
                 self.held = names.into_iter().map(held).collect();
             }
             Cut::Next(mut next, found) => {
-                let timing = following.timing();
                 let spent = now.since(self.acked);
-                let stood = tick.asked.since(self.acked).max(self.rested);
-                // The ledger stood still: nobody has heard of anybody, and who knows better must have had time to say so.
-                if tick.takes_over || stood > Duration::from_millis(3 * timing.tick) {
+                if stood_still {
                     self.quiet_until = now.plus(Duration::from_millis(3 * timing.row));
                 } else {
                     next.active_ms = next.active_ms.saturating_add(spent.as_millis() as u64);
@@ -430,7 +453,7 @@ impl<C: Counts> Judge<C> {
                 next.judge = self.life;
                 judgement.absorb(over.head(), &before, &found, &mut next);
                 next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;
-                count_ends(&before, &rows, over.head(), self.store_now, next.quiet_ms > 0, &mut next);
+                count_ends(&before, &rows, over.head(), store_now, next.quiet_ms > 0, &mut next);
                 let next = Arc::from(next);
                 self.at = At::Put(tick, now, Arc::clone(&next));
                 let key = layout.ledger().clone();
@@ -458,8 +481,8 @@ impl<C: Counts> Judge<C> {
         self.held.clear();
         let Some(over) = &tick.over else { return Vec::new() };
         let head = over.head();
-        let rows = self.rows.values().filter_map(|kept| Some((kept.row.as_deref()?, kept.at)));
-        let seen = Seen { ledger, rows: rows.collect(), store_now: self.store_now };
+        let rows = self.rows.values().filter_map(|kept| kept.row.as_deref());
+        let seen = Seen { ledger, rows: rows.collect() };
         let verdict = judgement.verdict(head, &seen);
         let mut lower: Vec<Lowering> = Vec::new();
         for (attempt, cause) in &verdict.lower {
@@ -532,7 +555,7 @@ impl<C: Counts> Judge<C> {
     ) {
         let head = over.head();
         let mut next = head.next(over.written.print, Hex(chance.bits()), "judge", &raise.why, now);
-        next.enter(&raise.core, self.store_now, ledger.active_ms);
+        next.enter(&raise.core, self.store_now(now).unwrap_or_default(), ledger.active_ms);
         (next.core, next.control) = (raise.core, raise.control);
         next.more.extend(raise.more);
         next.forget_lowered();

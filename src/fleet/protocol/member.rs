@@ -102,9 +102,16 @@ impl<C: Counts> Member<C> {
             Lane::Follow => follow.reply(following, reply, now),
             Lane::Publish => publish.reply(following, reply, chance, now),
             Lane::Judge => {
+                judge.own = publish.name;
                 for lowering in judge.reply(following, layout, judgement, reply, chance, now) {
                     following.lower_here(&lowering);
                     lower.want(lowering, now);
+                }
+                following.judged = judge.moved;
+                let mark = judge.ledger().and_then(|ledger| ledger.marks.get(&publish.name));
+                let is_closed = mark.is_some_and(|mark| mark.closed.is_some());
+                if is_closed {
+                    publish.found_closed(following, now);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::call::{Act, Reply};
 use crate::fleet::format::counts::Counts;
-use crate::fleet::format::envelope::Sealer;
+use crate::fleet::format::envelope::{Kind, Sealer};
 use crate::fleet::format::value::Value;
 use crate::fleet::store::{Over, Read, Store, StoreError, StoreOutcome};
 
@@ -29,7 +29,9 @@ pub(crate) fn perform<C: Counts>(
                 Ok(value) => Reply::Value { value, tag, at },
                 Err(error) => {
                     *said = Some(format!("{key}: {error}"));
-                    Reply::Damaged { tag: Some(tag) }
+                    // What others have left there may wait for somebody who can read it. All else has one writer, or is none's to mend.
+                    let is_anothers = *kind == Kind::Mailbox && error.may_be_anothers();
+                    Reply::Damaged { tag: (!is_anothers).then_some(tag) }
                 }
             },
             Err(error @ (StoreError::Damaged { .. } | StoreError::TooLarge { .. })) => {

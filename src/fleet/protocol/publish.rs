@@ -42,6 +42,8 @@ pub(crate) struct Publish<C: Counts> {
     doubt: Option<Sent>,
     retry: Timestamp,
     seal: bool,
+    /// When a name was last left because it was found closed.
+    left_closed: Option<Timestamp>,
     /// When the row was sent that was acknowledged last; when the name began before there is one.
     acked: Timestamp,
     /// The number of that row.
@@ -91,6 +93,7 @@ impl<C: Counts> Publish<C> {
             doubt: None,
             retry: now,
             seal: false,
+            left_closed: None,
             acked: now,
             acked_n: 0,
             next: now,
@@ -113,6 +116,15 @@ impl<C: Counts> Publish<C> {
     /// The next row is the last one.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
+    }
+
+    /// Whoever judges has closed the name: what it would tell from here on counts nowhere. One whose rows cannot be read there would have as many
+    /// names as it took, and hold up all others under each, so it leaves one in `close_after`.
+    pub(crate) fn found_closed(&mut self, following: &Following, now: Timestamp) {
+        let close_after = Duration::from_millis(following.timing().close_after);
+        if self.left_closed.is_none_or(|left| now.since(left) >= close_after) {
+            (self.seal, self.left_closed) = (true, Some(now));
+        }
     }
 
     /// What was refused is due again now.

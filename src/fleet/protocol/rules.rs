@@ -36,6 +36,8 @@ pub enum ProtocolRule {
     Void,
     /// A row that is closed stays closed.
     ClosedIsFinal,
+    /// A row is closed by the time in which somebody looked at it, and not by the store's clock.
+    WatchedTime,
     /// A raise is put over the head that was judged.
     JudgedHead,
     /// Whoever loses the ledger stands down.
@@ -58,7 +60,7 @@ pub enum ProtocolRule {
 
 impl ProtocolRule {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::LeaseFromSending,
         Self::RowOverItself,
         Self::Look,
@@ -73,6 +75,7 @@ impl ProtocolRule {
         Self::SetAside,
         Self::Void,
         Self::ClosedIsFinal,
+        Self::WatchedTime,
         Self::JudgedHead,
         Self::StandDown,
         Self::File,

@@ -1,25 +1,30 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Act, Lane};
+use super::cut::{Cut, Found, cut};
 use super::member::Member;
 use super::perform::perform;
 use super::rules::Rules;
 use crate::base::clock::{Clock, Timestamp};
 use crate::fleet::directory::Directory;
+use crate::fleet::format::counts::Book;
 use crate::fleet::format::envelope::{Kind, Sealer};
 use crate::fleet::format::head::{Head, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
-use crate::fleet::format::row::{Build, State};
+use crate::fleet::format::ledger::Ledger;
+use crate::fleet::format::row::{Build, Row, State};
 use crate::fleet::format::value::{Value, Written};
 use crate::fleet::key::Key;
 use crate::fleet::memory::InMemory;
 use crate::fleet::simulation::Tally;
 use crate::fleet::simulation::judgement::{Ramp, founding};
 use crate::fleet::store::{Over, Read, Store};
+use crate::handle::fleet::counts::FleetCounts;
 
 /// Three members over a true store, one request at a time as a thread that blocks asks them.
 struct Fleet<'a> {
@@ -423,4 +428,119 @@ fn somebody_else_judges_soon_however_many_there_are() {
         (0..25).for_each(|_| fleet.second(0));
     }
     assert!(took.iter().all(|took| *took <= 12), "{took:?}");
+}
+
+/// Bug: where all processes together had more labels of segments than are told apart, what all had counted was given up again and again. Cause: what
+/// comes first takes the room, so a label that was new in one row pushed another row's to the others, and the sum of that one shrank. Fix: what was told
+/// apart at the last cut has its room first.
+#[test]
+fn a_label_that_is_new_takes_no_room_of_one_that_was_counted() {
+    let row = |name: u64, n: u64, labels: std::ops::Range<u64>, state: State| {
+        let mut counts = FleetCounts::default();
+        for label in labels {
+            let of = counts.evidence.segments.at(&Arc::from(format!("segment {name} {label}")));
+            of.failed.alone.units = 10 * n;
+        }
+        let mut book = Book::default();
+        book.count(1, 1, &counts);
+        Row {
+            name: Hex(name),
+            n,
+            nonce: Hex(n),
+            build: Build::default(),
+            class: String::new(),
+            has: crate::fleet::format::head::Place { term: 1, seq: 1 },
+            state,
+            ready: Vec::new(),
+            failed: BTreeMap::new(),
+            tripped: Vec::new(),
+            asks: Vec::new(),
+            counts: book,
+            alive_ms: 0,
+            more: Default::default(),
+        }
+    };
+    let (head, now) = (founding(Timing::default()), clock().now());
+    let after = |before: &Ledger<FleetCounts>, rows: &[Row<FleetCounts>]| {
+        let found = rows.iter().map(|row| (row.name, Found { row: Some(row), at: now })).collect();
+        let second = Duration::from_secs(1);
+        match cut(before, &found, &BTreeMap::new(), &head, now, second, Rules::default()) {
+            Cut::Next(next, found) => (*next, found),
+            Cut::Held(names) => panic!("{names:?} held it up"),
+        }
+    };
+    let rows = |n: u64, first: u64, state: State| -> Vec<Row<FleetCounts>> {
+        let of = |name: u64| row(name, n, 0..if name == 1 { first } else { 64 }, State::Following);
+        (1..=4).map(of).chain([row(5, n, 0..64, state)]).collect()
+    };
+    let (before, _) = after(&Ledger::empty(), &rows(1, 64, State::Following));
+    assert_eq!(before.base.since(1, 0).evidence.segments.iter().count(), 258);
+    // A row that is closed in the same tick adds up as it did when it was open, and so it stays.
+    let (next, found) = after(&before, &rows(2, 65, State::Left));
+    let more = |book: &Book<FleetCounts>| -> u64 {
+        book.since(1, 0).evidence.segments.iter().map(|(_, counts)| counts.failed.alone.units).sum()
+    };
+    assert_eq!((more(&found), next.voids), (10 * 5 * 64 + 20, 0));
+    let (last, found) = after(&next, &rows(3, 66, State::Left));
+    assert_eq!((more(&found), last.voids), (10 * 4 * 64 + 10 + 30, 0));
+    assert_eq!(last.base.since(1, 0).evidence.segments.iter().count(), 258);
+}
+
+/// Bug: a machine that was paused for longer than `close_after` went on under a name that was closed, and nothing that it counted was evidence for as long
+/// as its rollout ran. Cause: it could not know for how long it had been paused, and whoever judged told it nothing. Fix: a member that finds its
+/// name closed in the ledger takes another one.
+#[test]
+fn a_member_that_finds_its_name_closed_takes_another_one() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let timing = Timing { close_after: 60_000, ..Timing::default() };
+    let mut fleet = Fleet::founded(founding(timing), &store, clock.clone(), 1);
+    (0..40).for_each(|_| fleet.second(0));
+    let (judge, _) = fleet.judge();
+    let mut paused = fleet.members.remove((judge + 1) % 3);
+    let (name, pause) = (paused.name(), Duration::from_secs(80));
+    (0..pause.as_secs()).for_each(|_| fleet.second(0));
+    let ledger = |fleet: &Fleet<'_>| {
+        let judge = fleet.members.iter().find(|member| member.judge.judging).unwrap();
+        judge.judge.ledger().unwrap().clone()
+    };
+    assert!(ledger(&fleet).marks[&name].closed.is_some());
+    for _ in 0..20 {
+        fleet.second(0);
+        let now = clock.now().minus(pause);
+        while let Some((lane, act)) = paused.due(now) {
+            let reply = perform(&store, &fleet.sealer, &act, &mut None);
+            paused.reply(lane, &Ramp { goes_on: false }, &reply, now);
+        }
+    }
+    assert!(paused.name() != name);
+    assert!(ledger(&fleet).marks[&paused.name()].closed.is_none());
+}
+
+/// Bug: a process that was running when a later release began to decide went on by a head that it was told it cannot read, and wrote it again
+/// without what it did not know. Cause: what a head asks of whoever reads it was looked at only at a start. Fix: such a head is one that cannot be read.
+#[test]
+fn a_head_of_a_later_release_is_not_followed_and_not_written_over() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock.clone());
+    (0..40).for_each(|_| fleet.second(0));
+    assert!(fleet.members.iter().all(|member| member.exposes(1, clock.now())));
+    let over = fleet.head();
+    let next = Head { min_reader: 2, ..over.head.next(over.print, Hex(7), "ada", "so", clock.now()) };
+    let bytes = Value::<Tally>::Head(Written::new(next).unwrap().into())
+        .write(&fleet.sealer, fleet.layout.head())
+        .unwrap();
+    let Read::Value { tag, .. } = store.get(fleet.layout.head(), None).unwrap() else { panic!() };
+    store.put(fleet.layout.head(), &bytes, Over::This(&tag)).unwrap();
+    fleet.members[0].lower(1, "complaints", "ada", clock.now());
+    (0..15).for_each(|_| fleet.second(5));
+    for member in &fleet.members {
+        assert!(!member.exposes(1, clock.now()) && member.place() == over.head.place);
+        assert_eq!(member.state(clock.now()), State::CutOff);
+    }
+    let Read::Value { bytes: there, .. } = store.get(fleet.layout.head(), None).unwrap() else { panic!() };
+    assert_eq!(there, bytes);
+    let read = Value::<Tally>::read(&fleet.sealer, Kind::Head, fleet.layout.head(), &bytes).unwrap_err();
+    assert!(read.to_string().contains("later release of this library: it asks for 2"), "{read}");
 }

@@ -21,6 +21,8 @@ pub(crate) struct Checks {
     /// Every row that was ever there, by name and number, and who wrote it.
     pub(crate) rows: BTreeMap<Hex, BTreeMap<u64, Book<Tally>>>,
     pub(crate) owner: BTreeMap<Hex, usize>,
+    /// When each of them was put by the true time, and whether it was the last one of its name.
+    put: BTreeMap<(Hex, u64), (u64, bool)>,
     /// Heads by their print, each with the one that it names as its predecessor.
     heads: BTreeMap<Hex, (Place, Option<Hex>)>,
     filed: BTreeSet<Hex>,
@@ -90,8 +92,9 @@ impl Checks {
         }
     }
 
-    pub(crate) fn row(&mut self, life: usize, row: &Row<Tally>, before: Option<&Value<Tally>>) {
+    pub(crate) fn row(&mut self, life: usize, row: &Row<Tally>, before: Option<&Value<Tally>>, now: u64) {
         self.owner.insert(row.name, life);
+        self.put.insert((row.name, row.n), (now, row.state.is_last()));
         self.rows.entry(row.name).or_default().insert(row.n, row.counts.clone());
         if let Some(Value::Row(over)) = before
             && over.n >= row.n
@@ -150,6 +153,29 @@ impl Checks {
                 self.broken(|| {
                     format!("ledger {} grew by {:?}, and its rows by {more:?}", new.n, now.less(&then))
                 });
+            }
+        }
+    }
+
+    /// No name is closed before it was silent for so long, but those that are set aside.
+    pub(crate) fn closed_late(
+        &mut self,
+        new: &Ledger<Tally>,
+        before: Option<&Value<Tally>>,
+        now: u64,
+        close_after: u64,
+    ) {
+        let Some(Value::Ledger(before)) = before else { return };
+        for (name, mark) in new.marks.iter().filter(|(_, mark)| mark.closed.is_some()) {
+            let was_open = before.marks.get(name).is_none_or(|mark| mark.closed.is_none());
+            if let Some((at, is_last)) = self.put.get(&(*name, mark.n)).copied()
+                && was_open
+                && !is_last
+                && now.saturating_sub(at) < close_after
+                && new.voids == before.voids
+            {
+                let ms = now.saturating_sub(at) / 1_000_000;
+                self.broken(|| format!("ledger {} closed {name}, whose row was put {ms} ms before", new.n));
             }
         }
     }

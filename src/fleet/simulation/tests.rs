@@ -68,6 +68,7 @@ fn a_rule_that_is_left_out_is_missed() {
         (ProtocolRule::SetAside, World::Damage),
         (ProtocolRule::Void, World::Damage),
         (ProtocolRule::ClosedIsFinal, World::Faults),
+        (ProtocolRule::WatchedTime, World::Steps),
         (ProtocolRule::StandDown, World::Faults),
         (ProtocolRule::File, World::Contention),
         (ProtocolRule::LowerHereFirst, World::Faults),
@@ -88,11 +89,11 @@ fn a_rule_that_is_left_out_is_missed() {
 /// tag that it names is there again, and some seconds of it count twice.
 #[test]
 fn a_write_that_lands_on_a_store_that_was_put_back_counts_twice() {
-    let found = |lands| {
-        let setup = |bad| Setup { seed: 13, world: World::Restores, bad, without: None, lands };
-        [false, true].map(|bad| run(&setup(bad)).violations)
+    let found = |seed, lands| {
+        let setup = |bad| Setup { seed, world: World::Restores, bad, without: None, lands };
+        [false, true].map(|bad| run(&setup(bad)).violations).concat()
     };
-    assert_eq!(found(false), [Vec::<String>::new(), Vec::new()]);
-    let twice = found(true).concat();
-    assert!(twice.iter().any(|why| why.contains("happened")), "{twice:#?}");
+    let counts_twice = |seed: &u64| found(*seed, true).iter().any(|why| why.contains("happened"));
+    let seed = (0..100).find(counts_twice).unwrap();
+    assert_eq!(found(seed, false), Vec::<String>::new(), "{seed}");
 }

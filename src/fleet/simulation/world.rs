@@ -62,11 +62,13 @@ pub enum World {
     Contention,
     /// As `Faults`, and the fleet's operator sweeps what nobody can miss, some time after it has looked.
     Swept,
+    /// As `Faults`, and the store's clock is set forward, and back, by half a minute and more.
+    Steps,
 }
 
 impl World {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Calm,
         Self::Faults,
         Self::Sweeps,
@@ -76,6 +78,7 @@ impl World {
         Self::Storm,
         Self::Contention,
         Self::Swept,
+        Self::Steps,
     ];
 
     fn restores(self) -> bool {
@@ -84,7 +87,7 @@ impl World {
 
     /// Whether what a name has told stays in the store for as long as it is needed.
     fn keeps_rows(self) -> bool {
-        matches!(self, Self::Calm | Self::Faults | Self::Silences | Self::Contention | Self::Swept)
+        !matches!(self, Self::Sweeps | Self::Restores | Self::Damage | Self::Storm)
     }
 }
 
@@ -123,7 +126,7 @@ const END: u64 = 215 * SECOND;
 const WAKE: u64 = 250 * MILLI;
 /// Whoever has waited for so long gives an answer up.
 const TIMEOUT: u64 = 4 * SECOND;
-/// The true time is the store's.
+/// The true time is the store's, but for what its clock is set by.
 const EPOCH: u64 = 1_700_000_000 * SECOND;
 
 const TIMING: Timing =
@@ -144,6 +147,7 @@ enum Event {
     Away,
     Look,
     Remove(Vec<(Key, Tag)>),
+    Step,
 }
 
 struct Run {
@@ -161,6 +165,8 @@ struct Run {
     lives: usize,
     tickets: u64,
     away_until: u64,
+    /// By how much the store's clock is ahead.
+    ahead: u64,
     restored: bool,
     restored_at: u64,
     checks: Checks,
@@ -207,6 +213,7 @@ pub(crate) fn run(setup: &Setup) -> Findings {
         lives: 0,
         tickets: 0,
         away_until: 0,
+        ahead: 0,
         restored: false,
         restored_at: 0,
         checks: Checks::default(),
@@ -248,7 +255,7 @@ impl Run {
     }
 
     fn store_now(&self) -> Timestamp {
-        Timestamp::from_unix_nanos(EPOCH + self.now)
+        Timestamp::from_unix_nanos(EPOCH + self.now + self.ahead)
     }
 
     fn local(&self, process: usize) -> Timestamp {
@@ -284,6 +291,10 @@ impl Run {
         }
         if world == World::Swept {
             self.at(60 * SECOND, Event::Look);
+        }
+        if world == World::Steps {
+            let at = (15 + self.below(30)) * SECOND;
+            self.at(at, Event::Step);
         }
         if world.restores() {
             let copy = (20 + self.below(50)) * SECOND;
@@ -346,6 +357,7 @@ impl Run {
                 let gone = swept.iter().filter(|(key, tag)| self.bucket.remove(key, tag)).count();
                 self.report.faults += gone as u64;
             }
+            Event::Step => self.step(),
         }
     }
 
@@ -575,10 +587,13 @@ impl Run {
             }
             Value::Head(written) if self.layout.read_filed(key).is_some() => self.checks.filed(written),
             Value::Head(_) | Value::Mailbox(_) | Value::Handover(_) | Value::HandoverPart(_) => {}
-            Value::Row(row) => self.checks.row(life, row, before),
+            Value::Row(row) => self.checks.row(life, row, before, self.now),
             Value::Ledger(ledger) => {
                 if let Some(head) = self.store_head() {
                     self.checks.ledger(ledger, before, &head);
+                    let close_after = TIMING.close_after * MILLI;
+                    // The clock of whoever judges may be a little fast.
+                    self.checks.closed_late(ledger, before, self.now, close_after - close_after / 100);
                 }
             }
         }
@@ -743,6 +758,18 @@ impl Run {
         }
         let at = self.now + (5 + self.below(20)) * SECOND;
         self.at(at, Event::Sweep);
+    }
+
+    /// The store's clock is set: forward, or right again.
+    fn step(&mut self) {
+        if self.now >= CALM_FROM {
+            return;
+        }
+        self.ahead =
+            if self.ahead > 0 && self.once_in(2) { 0 } else { self.ahead + (20 + self.below(100)) * SECOND };
+        self.report.faults += 1;
+        let at = self.now + (10 + self.below(30)) * SECOND;
+        self.at(at, Event::Step);
     }
 
     /// The operator looks what can go, and removes it a while later.
@@ -918,7 +945,7 @@ impl Run {
         }
         for process in 0..PROCESSES {
             let of = &self.processes[process];
-            let (life, stood) = (of.life, !of.clock.stands.is_empty());
+            let life = of.life;
             let Some(name) = of.member.as_ref().map(|member| member.name()) else { continue };
             let told = self.checks.told(life, attempt);
             let truth = self.checks.by_life.get(&(life, attempt)).copied().unwrap_or_default();
@@ -931,9 +958,8 @@ impl Run {
             if told != truth {
                 self.checks.broken(|| format!("process {process} told {told:?}, and {truth:?} happened"));
             }
-            // A machine that was paused cannot know for how long.
-            let closed = ledger.marks.get(&name).is_some_and(|mark| mark.closed.is_some());
-            if closed && !stood {
+            // A machine that was paused cannot know for how long, and finds it out.
+            if ledger.marks.get(&name).is_some_and(|mark| mark.closed.is_some()) {
                 self.checks.broken(|| format!("process {process} goes on under {name}, which is closed"));
             }
         }

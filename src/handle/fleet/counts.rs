@@ -39,6 +39,22 @@ impl Counts for FleetCounts {
             && self.copies.1 >= other.copies.1
     }
 
+    fn names(&self) -> Self {
+        let mut names = Self::default();
+        names.evidence.segments = self.evidence.segments.names();
+        names.evidence.pairs.segments = self.evidence.pairs.segments.names();
+        names
+    }
+
+    fn add_within(&mut self, other: &Self, there: &Self) {
+        let mut rest = other.clone();
+        let segments = std::mem::take(&mut rest.evidence.segments);
+        let pairs = std::mem::take(&mut rest.evidence.pairs.segments);
+        self.add(&rest);
+        self.evidence.segments.merge_within(&segments, &there.evidence.segments);
+        self.evidence.pairs.segments.merge_within(&pairs, &there.evidence.pairs.segments);
+    }
+
     /// By segments, of which there may be hundreds: the rest is short.
     fn halves(&self) -> Option<(Self, Self)> {
         let segments = &self.evidence.segments;

@@ -70,7 +70,7 @@ impl Agent {
                     _ => return taken,
                 },
                 Reply::Absent => None,
-                // Nobody can read it.
+                // Nobody can read it. Where somebody else may, letters lie in it for whoever has sent them to take them out.
                 Reply::Damaged { tag: Some(tag) } => Some(tag),
                 _ => return taken,
             };
@@ -158,6 +158,11 @@ impl Agent {
                         // It has just ended, or what it left waits for an heir.
                         Heir::None | Heir::Awaited | Heir::Unknown => Sent::Waits,
                     };
+                }
+                // Nobody here can, for as long as a process that is gone is waited for.
+                Reply::Damaged { .. } if now.since(letter.at) >= gone_after => {
+                    mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
+                    return Sent::Over;
                 }
                 _ => return Sent::Waits,
             };

@@ -139,9 +139,11 @@ fn harm(trial: &TrialEnds, threshold: EValue) -> Option<Cause> {
     })
 }
 
-/// After which silence a member is not waited for.
-fn is_here(seen: &Seen<'_, FleetCounts>, head: &Head, row: &Row<FleetCounts>, at: Timestamp) -> bool {
-    !row.state.is_last() && seen.store_now.since(at) < head.timing.gone_after()
+/// Whether a member is waited for. After which silence none is whoever judges has counted, so that no clock that is set leaves everybody out.
+fn is_here(seen: &Seen<'_, FleetCounts>, head: &Head, row: &Row<FleetCounts>) -> bool {
+    let mark = seen.ledger.marks.get(&row.name);
+    let silence = mark.map_or(Duration::ZERO, |mark| mark.silence(seen.ledger.watched_ms));
+    !row.state.is_last() && silence < head.timing.gone_after()
 }
 
 impl Judgement<FleetCounts> for FleetJudge<'_> {
@@ -176,7 +178,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         };
         let now = fleet_time(head, bench.at, seen.ledger.active_ms);
         let here: Vec<&Row<FleetCounts>> =
-            seen.rows.iter().filter(|(row, at)| is_here(seen, head, row, *at)).map(|(row, _)| *row).collect();
+            seen.rows.iter().copied().filter(|row| is_here(seen, head, row)).collect();
         let mut asked = Asked::default();
         here.iter().for_each(|row| asked.add(asked_of(row)));
         let keyed = asked.mostly_keyed().then(|| mostly_keyed(asked));

@@ -25,7 +25,7 @@ use crate::control::event::Event;
 use crate::control::saved::{SavedControl, SavedVersion};
 use crate::fleet::format::ends::TrialEnds;
 use crate::fleet::format::envelope::{Kind, Sealer, print};
-use crate::fleet::format::head::{Head, Lowering, Place, Timing};
+use crate::fleet::format::head::{Head, LIBRARY, Lowering, Place, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
@@ -42,9 +42,6 @@ use crate::handle::build_error::BuildError;
 use crate::handle::options::Fleet;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
-
-/// What this release can read and write: heads of a later one name the least that may.
-pub(crate) const LIBRARY: u32 = 1;
 
 /// How often what is agreed on may be overtaken by others before a change is given up until the next step.
 pub(crate) const TRIES: usize = 16;
@@ -259,7 +256,16 @@ impl Agent {
                 self.layout.head()
             )
         };
-        self.error.as_ref().map(|said| said.why.clone()).or_else(|| missing.then(gone))
+        let unjudged = || {
+            let silence = self.member.following.is_unjudged(self.clock.now())?;
+            Some(format!(
+                "{}: nobody has brought evidence together for {} s, so no candidate answers: look whether processes may write to the store",
+                self.layout.ledger(),
+                silence.as_secs()
+            ))
+        };
+        let said = self.error.as_ref().map(|said| said.why.clone());
+        said.or_else(|| missing.then(gone)).or_else(unjudged)
     }
 
     /// What a head says of the handle; nothing where it is another release's. Of one head it is read once: it is asked for at every
@@ -514,12 +520,6 @@ impl Agent {
         }
         let Some(applied) = self.head().cloned() else { return Err(refused(last)) };
         let head = applied.head();
-        if head.min_reader > LIBRARY {
-            return Err(refused(format!(
-                "it is one of a later release of this library: it asks for {} and this is {LIBRARY}",
-                head.min_reader
-            )));
-        }
         if head.contract != self.contract {
             return Err(refused(format!(
                 "it is one whose handles have another task, other business figures, labels, shadows or segments{}: give this one a \
@@ -593,7 +593,7 @@ impl Agent {
         let timing = following.timing();
         let (merged, voids) = self.member.judge.cuts();
         // Who cannot ask the store judges nothing, and knows of no other for how long.
-        let judges = self.member.judge.judging && now < following.lease_until();
+        let judges = self.member.judge.judges(following, now) && now < following.lease_until();
         let rows = self.member.judge.rows().filter(|_| judges);
         let on_trial = |identity: &str| self.head().is_some_and(|of| is_on_trial(of.head(), identity));
         FleetStatus {

@@ -29,7 +29,7 @@ pub struct FleetStatus {
     pub sequence: u64,
     /// When it was last confirmed that this is the newest; nothing before the first time.
     pub confirmed: Option<Timestamp>,
-    /// Whether this process is the one that judges. One that is cut off judges nothing.
+    /// Whether this process is the one that judges. One that is cut off judges nothing, nor does one whose store takes nothing.
     pub judges: bool,
     /// How many times evidence was brought together, as far as is known here.
     pub merged: u64,
@@ -164,7 +164,7 @@ pub enum FleetState {
     Joining,
     /// It has the newest that it knows of.
     Following,
-    /// It could not ask the store for so long that no candidate answers.
+    /// It could not ask the store for so long that no candidate answers, or nobody has judged for half of `close_after`.
     CutOff,
     /// The store has another history than the one that it followed.
     Diverged,

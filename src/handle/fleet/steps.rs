@@ -15,7 +15,7 @@ use super::agreement::{
 use super::counts::FleetCounts;
 use super::judging::{ASKED, FleetJudge};
 use super::membership::{
-    Agent, Aligned, BROUGHT, CONTESTED, LIBRARY, Meant, Membership, NotAgreed, REST, TERMS, TRIES,
+    Agent, Aligned, BROUGHT, CONTESTED, Meant, Membership, NotAgreed, REST, TERMS, TRIES,
 };
 use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
@@ -33,7 +33,7 @@ use crate::control::saved::{SavedAttempt, SavedControl, SavedRetained, SavedSett
 use crate::control::seat::Seat;
 use crate::fleet::format::counts::written;
 use crate::fleet::format::envelope::Kind;
-use crate::fleet::format::head::{Ancestors, Core as HeadCore, Evidence, Head, Place};
+use crate::fleet::format::head::{Ancestors, Core as HeadCore, Evidence, Head, LIBRARY, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::value::{Value, Written};
 use crate::fleet::protocol::call::{Act, Lane, Reply};

@@ -490,6 +490,14 @@ pub const DESCRIBED: &[Described] = &[
         samples: fleet_members,
     },
     Described {
+        name: "switchback_fleet_voids_total",
+        help: "How often counts were given up, of all processes alike, because those of one could not be read or were not what they had been, as far as this process knows.",
+        kind: FigureKind::Counter,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_voids,
+    },
+    Described {
         name: "switchback_fleet_outcomes_waiting",
         help: "Outcomes of other processes' predictions that wait here to be brought there.",
         kind: FigureKind::Gauge,
@@ -830,6 +838,11 @@ fn fleet_members(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
 }
 
 #[cfg(feature = "fleet")]
+fn fleet_voids(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.voids));
+}
+
+#[cfg(feature = "fleet")]
 fn fleet_outcomes_waiting(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
     fleet.iter().for_each(|fleet| samples.count([], fleet.outcomes_waiting));
 }
@@ -871,6 +884,9 @@ fn fleet_pending(_: &Measured, _: &mut Samples) {}
 
 #[cfg(not(feature = "fleet"))]
 fn fleet_members(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_voids(_: &Measured, _: &mut Samples) {}
 
 #[cfg(not(feature = "fleet"))]
 fn fleet_outcomes_waiting(_: &Measured, _: &mut Samples) {}

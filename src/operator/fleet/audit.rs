@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::FleetError;
-use super::reach::{FoundLedger, FoundRow, Lies, Reach, latest};
+use super::reach::{FoundLedger, FoundRow, Lies, Reach};
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Book;
 use crate::fleet::format::envelope::Kind;
@@ -91,6 +91,23 @@ pub enum FleetFinding {
         /// How long ago that is, by the clock of whoever looks.
         silent: Duration,
     },
+    /// Values are dated later than it is: a clock is wrong, this machine's or the store's, or one was dated by hand. What is told by the
+    /// store's clock is not to be relied on.
+    DatedAhead {
+        /// The one that is furthest ahead.
+        key: String,
+        /// What it is dated.
+        at: Timestamp,
+        /// By how much that is later than it is by the clock of whoever looks.
+        ahead: Duration,
+        /// How many there are.
+        values: usize,
+    },
+    /// A process goes on under a name that is closed: what it counts is no evidence.
+    GoesOnClosed {
+        /// The process.
+        member: String,
+    },
     /// A row is older than it was when its counts were taken.
     RowBehind {
         /// The process.
@@ -160,6 +177,17 @@ impl fmt::Display for FleetFinding {
                 f,
                 "nothing was written since {since}, which is {} s by this machine's clock: look whether any process runs and reaches the store",
                 silent.as_secs()
+            ),
+            Self::DatedAhead { key, at, ahead, values } => write!(
+                f,
+                "{values} values are dated later than it is, such as {key}, which says {at} and is {} s ahead of this machine's clock: look whether it \
+                 is right, and the store's",
+                ahead.as_secs()
+            ),
+            Self::GoesOnClosed { member } => write!(
+                f,
+                "process {member} goes on under a name that is closed, and what it counts is no evidence: it takes another one, once in \
+                 `close_after`, or start it again"
             ),
             Self::RowBehind { member, number, had } => {
                 write!(f, "the row of process {member} has number {number} and had {had}: it was put back")
@@ -249,7 +277,8 @@ impl Reach {
             }
         }
         let (rows, ledger) = (self.rows(&all)?, self.ledger()?);
-        Ok(Lying { store_now: latest(&all), rows, filed, kept, ledger, all })
+        let store_now = self.latest(all.iter().map(|entry| entry.at));
+        Ok(Lying { store_now, rows, filed, kept, ledger, all })
     }
 
     pub(super) fn audit(&self) -> Result<FleetAudit, FleetError> {
@@ -300,6 +329,12 @@ impl Reach {
         }
         if let Some(Err(why)) = &lying.ledger {
             damaged(self.layout.ledger().to_string(), why);
+        }
+        let ahead = lying.all.iter().filter(|entry| self.is_ahead(entry.at));
+        if let Some(first) = ahead.clone().max_by_key(|entry| entry.at) {
+            let (key, at, values) = (first.key.to_string(), first.at, ahead.count());
+            let ahead = at.since(self.clock.now());
+            findings.push(FleetFinding::DatedAhead { key, at, ahead, values });
         }
         let is_ours = |entry: &Listed| {
             let (key, layout) = (&entry.key, &self.layout);
@@ -364,6 +399,12 @@ impl Reach {
         match &lying.ledger {
             Some(Ok((ledger, at))) => {
                 against_ledger(head, ledger, &lying.rows, findings);
+                let goes_on = |row: &&Row<FleetCounts>| {
+                    ledger.marks.get(&row.name).is_some_and(|mark| mark.closed.is_some() && row.n > mark.n)
+                };
+                let closed = lying.there(head).filter(goes_on);
+                findings
+                    .extend(closed.map(|row| FleetFinding::GoesOnClosed { member: row.name.to_string() }));
                 if is_overdue(*at) {
                     findings.push(FleetFinding::NobodyJudges { since: Some(*at) });
                 }
@@ -385,7 +426,8 @@ fn against_ledger(
     if ledger.head > head.place {
         findings.push(FleetFinding::LedgerAhead { has: ledger.head.to_string() });
     }
-    let mut sum = ledger.closed.clone();
+    let mut sum = ledger.base.names();
+    sum.add(&ledger.closed);
     let mut is_whole = true;
     for (name, mark) in ledger.marks.iter().filter(|(_, mark)| mark.closed.is_none()) {
         match rows.get(name).map(|found| &found.row) {
@@ -453,6 +495,38 @@ mod tests {
     use crate::handle::handle::ModelHandle;
     use crate::handle::options::{Fleet, Threads};
     use crate::model::closure::closure;
+
+    /// Bug: an operator's program rolled back, or repaired, by a head that said that it cannot read it. Cause: what a head asks of whoever reads it was looked
+    /// at by members alone, at their start. Fix: such a head is one that cannot be read, and is repaired by nobody of an earlier release.
+    #[test]
+    fn a_head_of_a_later_release_is_changed_by_nobody_of_an_earlier_one() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+        let fleet = Fleet::on(InMemory::new(clock.clone()));
+        let live = || closure("v1@1", |_: &f64| Ok(1.0));
+        let member = || {
+            let builder = ModelHandle::builder("x").live("v1", live()).threads(Threads::manual());
+            builder.clock(clock.clone()).fleet(fleet.clone()).build()
+        };
+        let running = member().unwrap();
+        let reach = Reach::new(&fleet, "x", clock.clone()).unwrap();
+        let (over, _) = reach.head().unwrap();
+        let next = over.head().next(over.written.print, Hex(7), "ada", "so", clock.now());
+        let value = Value::Head(Arc::new(Written::new(Head { min_reader: 2, ..next }).unwrap()));
+        let put = Act::Put { key: reach.layout.head().clone(), value, over: Some(over.tag) };
+        assert!(matches!(reach.ask(&put, &mut None), Reply::Done(_)));
+        let operator = crate::operator::FleetOperator::with_clock(&fleet, "x", clock.clone()).unwrap();
+        let later =
+            |told: String| assert!(told.contains("later release of this library: it asks for 2"), "{told}");
+        later(operator.rollback("complaints").unwrap_err().to_string());
+        later(operator.overview().unwrap_err().to_string());
+        later(operator.repair("complaints", None).unwrap_err().to_string());
+        later(operator.audit().unwrap().findings[0].to_string());
+        later(member().unwrap_err().to_string());
+        running.tick();
+        clock.advance(Duration::from_secs(2));
+        running.tick();
+        later(running.fleet().unwrap().store_error.unwrap());
+    }
 
     /// Bug: to verify, repair or sweep a fleet took as much memory as all of its history. Cause: every head that is filed was held with its
     /// body. Fix: of each no more is held than how it stands to others.

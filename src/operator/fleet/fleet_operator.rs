@@ -16,8 +16,9 @@ use crate::base::text::{bounded, bounded_text};
 use crate::control::decider::{Demand, Demanded, is_agreed};
 use crate::control::event::Cause;
 use crate::control::moves::RollbackOutcome;
+use crate::fleet::format::head::LIBRARY;
 use crate::fleet::format::value::Written;
-use crate::handle::fleet::membership::{LIBRARY, TRIES};
+use crate::handle::fleet::membership::TRIES;
 use crate::handle::fleet::register::{Replaced, has_landed, next_head, replace};
 use crate::handle::options::Fleet;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::FleetError;
-use super::reach::{FoundRow, Reach, latest};
+use super::reach::{FoundRow, Reach};
 use super::sweep::FleetFault;
 use crate::base::clock::{Shift, Timestamp};
 use crate::control::look::{LookRetained, LookRollout, look_at};
@@ -113,7 +113,8 @@ impl Reach {
             }
         }
         let judged_at = ledger.as_ref().map(|(_, at)| *at);
-        let store_now = latest(&listed).max(agreed.at).max(judged_at.unwrap_or_default());
+        let others = [Some(agreed.at), judged_at].into_iter().flatten();
+        let store_now = self.latest(listed.iter().map(|entry| entry.at).chain(others));
         let shift = Shift::onto(agreed.now, store_now);
         let of = ledger.as_ref().map(|(ledger, _)| &**ledger);
         let name_of = |judge: Hex| {

@@ -43,7 +43,7 @@ pub(super) struct Reach {
 pub(super) enum Lies {
     Nothing,
     Value(Value<FleetCounts>, Tag, Timestamp),
-    /// With its tag where the store could give one, and why.
+    /// With its tag where it may be written over, since the store could give one and it is no later release's, and why.
     Unreadable(Option<Tag>, String),
 }
 
@@ -108,7 +108,7 @@ impl Reach {
         match self.store.get(key, None) {
             Ok(Read::Value { bytes, tag, at }) => Ok(match Value::read(&self.sealer, kind, key, &bytes) {
                 Ok(value) => Lies::Value(value, tag, at),
-                Err(error) => Lies::Unreadable(Some(tag), error.to_string()),
+                Err(error) => Lies::Unreadable((!error.is_newer()).then_some(tag), error.to_string()),
             }),
             // Nothing was known, so it cannot be the same.
             Ok(Read::Absent | Read::Same) => Ok(Lies::Nothing),
@@ -174,6 +174,18 @@ impl Reach {
         obey(&mut decider, head, &[], &saved, now);
         let saved = decider.saved(now);
         Ok(Agreed { over, at, saved, decider, now, active_ms })
+    }
+
+    /// Whether a value is dated later than it is by the own clock: that clock is wrong, or the store's, or it was dated by hand.
+    pub(super) fn is_ahead(&self, at: Timestamp) -> bool {
+        at > self.clock.now().plus(CLOCKS_APART)
+    }
+
+    /// At least so late is it by the store's clock, as values say that are not dated later than it is; where all are, the own clock is
+    /// wrong.
+    pub(super) fn latest(&self, moments: impl Iterator<Item = Timestamp> + Clone) -> Timestamp {
+        let right = moments.clone().filter(|at| !self.is_ahead(*at)).max();
+        right.or(moments.max()).unwrap_or_default()
     }
 
     /// How long nothing was written by the own clock, where that is longer than a fleet is silent that has processes.
@@ -244,9 +256,4 @@ pub(super) fn as_found(rows: &BTreeMap<Hex, FoundRow>) -> BTreeMap<Hex, Found<'_
 
 pub(super) fn unreadable(key: &Key, reason: &str) -> FleetError {
     FleetError::Unreadable { key: key.to_string(), reason: reason.to_owned() }
-}
-
-/// At least so late is it by the store's clock.
-pub(super) fn latest(all: &[Listed]) -> Timestamp {
-    all.iter().map(|entry| entry.at).max().unwrap_or_default()
 }

@@ -29,8 +29,26 @@ impl<T> Default for BySegment<T> {
 impl<T: Default> BySegment<T> {
     /// That of a segment. Where too many were brought together, from earlier lives of the handle, it is the others'.
     pub(crate) fn at(&mut self, segment: &Arc<str>) -> &mut T {
-        let full = self.0.len() > SEGMENTS_MAX && !self.0.contains_key(segment);
+        let full = self.0.len() > SEGMENTS_MAX
+            && !self.0.contains_key(segment)
+            && self.0.len() - usize::from(self.0.contains_key(OTHER)) > SEGMENTS_MAX;
         self.0.entry(if full { OTHER.into() } else { Arc::clone(segment) }).or_default()
+    }
+
+    /// The same labels, of which nothing was counted.
+    pub(crate) fn names(&self) -> Self {
+        Self(self.0.keys().map(|segment| (Arc::clone(segment), T::default())).collect())
+    }
+
+    /// Adds, by those labels that are told apart there.
+    pub(crate) fn merge_within(&mut self, other: &Self, there: &Self)
+    where
+        T: Additive,
+    {
+        for (segment, more) in &other.0 {
+            let segment = if there.0.contains_key(segment) { Arc::clone(segment) } else { OTHER.into() };
+            self.0.entry(segment).or_default().merge(more);
+        }
     }
 
     pub(crate) fn each(&mut self, change: impl FnMut(&mut T)) {

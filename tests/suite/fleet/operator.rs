@@ -1,6 +1,7 @@
 //! A fleet that is looked at and operated from outside of its processes.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +47,61 @@ impl<S: Store> Store for Silent<S> {
     }
     fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
         self.0.remove(key, that)
+    }
+}
+
+/// A store whose clock is set, or that takes nothing any more.
+struct Odd {
+    store: InMemory,
+    /// By how many seconds its clock is ahead, and by how many it was where values were put that are dated otherwise.
+    ahead: AtomicU64,
+    dated: Mutex<BTreeMap<Tag, u64>>,
+    refuses: AtomicBool,
+}
+
+impl Odd {
+    fn new(clock: Clock) -> Self {
+        Self {
+            store: InMemory::new(clock),
+            ahead: AtomicU64::new(0),
+            dated: Mutex::default(),
+            refuses: AtomicBool::new(false),
+        }
+    }
+
+    fn world(members: usize) -> World<Self> {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+        World::on(Self::new(clock.clone()), clock, members)
+    }
+
+    fn shown(&self, at: Timestamp, tag: &Tag) -> Timestamp {
+        let ahead = self.dated.lock().unwrap().get(tag).copied().unwrap_or_default();
+        at.plus(Duration::from_secs(ahead))
+    }
+}
+
+impl Store for Odd {
+    fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+        Ok(match self.store.get(key, known)? {
+            Read::Value { bytes, tag, at } => Read::Value { at: self.shown(at, &tag), bytes, tag },
+            other => other,
+        })
+    }
+    fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(StoreError::refused("the disk is full"));
+        }
+        let tag = self.store.put(key, value, over)?;
+        self.dated.lock().unwrap().insert(tag.clone(), self.ahead.load(Ordering::Relaxed));
+        Ok(tag)
+    }
+    fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+        let mut page = self.store.list(under, after)?;
+        page.entries.iter_mut().for_each(|entry| entry.at = self.shown(entry.at, &entry.tag));
+        Ok(page)
+    }
+    fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        self.store.remove(key, that)
     }
 }
 
@@ -644,6 +700,17 @@ fn a_head_that_nobody_can_read_is_repaired_from_what_processes_have() {
     assert!(operator.audit().unwrap().is_whole(), "{:#?}", operator.audit());
 }
 
+/// Bug: a fleet could not be repaired for a reason of nearly 4,096 bytes. Cause: what is put before it made it longer than a reason may be. Fix: both
+/// together are cut.
+#[test]
+fn a_long_reason_repairs_too() {
+    let mut world = World::new(2);
+    world.remove("head");
+    world.steps(3, 1);
+    let repaired = world.operator().repair("x".repeat(4_090), None).unwrap().unwrap();
+    assert_eq!(repaired.term, 2);
+}
+
 #[test]
 fn what_was_decided_last_and_nobody_has_kept_is_given_up_only_where_a_person_says_so() {
     let mut world = World::new(2);
@@ -837,6 +904,86 @@ fn a_fleet_in_a_directory_is_operated_too() {
         assert!(world.members.iter().all(|member| member.fleet().unwrap().term == 2));
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Bug: where the store's clock was set forward by half a minute every process but one had ended, so that every rollout was held; by ten minutes,
+/// all names but one were closed for good: candidates went on, and what they did counted nowhere. One value that was dated by hand did it too, for
+/// every name that was new, and `verify` said that nothing was wrong. Cause: the latest moment in a listing was taken for how late it is. Fix: a row is
+/// as old as it was seen not to move; and what is dated later than it is, is found.
+#[test]
+fn a_clock_of_the_store_that_is_set_closes_nobody() {
+    const TO_2100: u64 = 2_300_000_000;
+    for (ahead, is_dated_by_hand) in [(31, false), (660, false), (TO_2100, true)] {
+        let mut world = Odd::world(6);
+        let operator = world.operator();
+        let rollout = staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.05));
+        rollout.canary(0.25).unwrap();
+        world.steps(2, 5);
+        world.store.ahead.store(ahead, Ordering::Relaxed);
+        if is_dated_by_hand {
+            world.store.put(&world.key("rows/00000000000000aa"), b"x", Over::Nothing).unwrap();
+            world.store.ahead.store(0, Ordering::Relaxed);
+            world.join();
+        }
+        for _ in 0..60 {
+            world.steps(1, 5);
+            let held = |event: &EventKind| matches!(event, EventKind::Paused { .. });
+            let mut events = world.members.iter().flat_map(|member| member.events());
+            assert!(!events.any(|event| held(&event.kind)), "{ahead}");
+        }
+        let cause = world.members[0].events().iter().find_map(|event| match &event.kind {
+            EventKind::Aborted { cause, .. } => Some(cause.clone()),
+            _ => None,
+        });
+        assert!(matches!(cause, Some(Cause::Guard { .. })), "{ahead}: {cause:?}");
+        assert_eq!(world.on_trial("bad"), vec![None; world.members.len()]);
+        let seen = operator.overview().unwrap();
+        assert_eq!(seen.members.len(), world.members.len(), "{seen:#?}");
+        let found = operator.audit().unwrap();
+        assert_eq!(found.is_whole(), ahead == 31, "{found:#?}");
+        let dated = |finding: &FleetFinding| matches!(finding, FleetFinding::DatedAhead { .. });
+        assert_eq!(found.findings.iter().any(dated), ahead > 31, "{found:#?}");
+        let closed = |finding: &FleetFinding| matches!(finding, FleetFinding::GoesOnClosed { .. });
+        assert!(!found.findings.iter().any(closed), "{found:#?}");
+    }
+}
+
+/// Bug: where the store could be read and not written candidates went on answering, no guard judged them, and the process that had judged said that
+/// it did: the alert for that never fired. Cause: a lease rested on reads alone, and whoever judged had stood down only where another one had
+/// been faster. Fix: who has put no ledger lately does not judge, and where nobody has for half of `close_after` no candidate answers.
+#[test]
+fn a_store_that_takes_nothing_leaves_no_candidate_unjudged() {
+    let mut world = Odd::world(3);
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
+    world.steps(10, 5);
+    let judges =
+        |world: &World<Odd>| world.members.iter().filter(|member| member.fleet().unwrap().judges).count();
+    let answers = |world: &World<Odd>| {
+        let candidate = |member: &Handle| {
+            (0..40).any(|_| member.predict(&0.9).is_ok_and(|answer| answer.version() == "v2"))
+        };
+        world.members.iter().filter(|member| candidate(member)).count()
+    };
+    assert_eq!((judges(&world), answers(&world)), (1, 3));
+    world.store.refuses.store(true, Ordering::Relaxed);
+    world.steps(20, 1);
+    assert_eq!(answers(&world), 3, "for a while");
+    world.steps(20, 1);
+    assert_eq!((judges(&world), answers(&world)), (0, 0));
+    for member in &world.members {
+        let fleet = member.fleet().unwrap();
+        assert_eq!(fleet.state, FleetState::CutOff);
+        assert!(fleet.store_error.is_some(), "{fleet:?}");
+        let events = member.events();
+        assert!(
+            events.iter().any(|event| matches!(event.kind, EventKind::FleetCutOff { .. })),
+            "{events:#?}"
+        );
+    }
+    world.store.refuses.store(false, Ordering::Relaxed);
+    world.steps(30, 1);
+    assert_eq!((judges(&world), answers(&world)), (1, 3));
+    assert!(world.operator().audit().unwrap().is_whole(), "{:#?}", world.operator().audit());
 }
 
 #[cfg(feature = "admin")]

@@ -11,7 +11,7 @@ use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag}
 use switchback::operator::{FleetFinding, FleetOperator, Operators};
 use switchback::options::{Fleet, FleetTiming, Labels, Threads};
 use switchback::{
-    Clock, ModelHandle, Outcome, Phase, Plan, PredictionId, Step, Task, Timestamp, closure, guard,
+    Builder, Clock, ModelHandle, Outcome, Phase, Plan, PredictionId, Step, Task, Timestamp, closure, guard,
 };
 
 use crate::common::Chance;
@@ -144,12 +144,16 @@ impl World {
     }
 
     fn join(&mut self, with_secret: bool) {
+        self.join_with(if with_secret { &[7] } else { &[] }, |builder| builder);
+    }
+
+    /// One more process, whose fleet has these secrets, built otherwise.
+    fn join_with(&mut self, secrets: &[u8], change: impl FnOnce(Builder<f64, f64>) -> Builder<f64, f64>) {
         let fleet =
             Fleet::on(Arc::clone(&self.store)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
         self.begun += 1;
-        let fleet = fleet.seed(self.begun);
-        let fleet = if with_secret { fleet.secret([7; 32]) } else { fleet };
-        let handle = ModelHandle::builder("late")
+        let fleet = secrets.iter().fold(fleet.seed(self.begun), |fleet, of| fleet.secret([*of; 32]));
+        let builder = ModelHandle::builder("late")
             .live("v1", closure("v1@1", |x: &f64| Ok(if *x < 0.1 { 0.9 } else { 0.1 })))
             .source(|name: &str| Ok(Box::new(version(name)) as Box<dyn switchback::Model<f64, f64>>))
             .task(Task::binary(|p: &f64| *p))
@@ -158,10 +162,8 @@ impl World {
             .clock(self.clock.clone())
             // One seed for all, as a configuration that is the same everywhere has it.
             .seed(5)
-            .fleet(fleet)
-            .build()
-            .unwrap();
-        self.members.push(handle);
+            .fleet(fleet);
+        self.members.push(change(builder).build().unwrap());
     }
 
     /// Half a second: each member answers so often, and the labels that are known by now come to anybody else, twice.
@@ -808,4 +810,39 @@ fn a_process_that_ends_brings_what_waits_or_counts_it() {
     let world = World::new(20);
     (1..20).for_each(|place| told(&world, &predicted(&world, place, 1)));
     assert_eq!(end(world, Duration::from_secs(5)), (19, 0));
+}
+
+/// Bug: while the secret of a fleet was replaced outcomes were lost, and nobody counted them. Cause: a process that could not read what others had put
+/// into its mailbox emptied it, and who could not read another's waited for ever. Fix: what may be read by somebody else stays where it is, so that
+/// whoever has put it there takes it out and counts it.
+#[test]
+fn while_a_secret_is_replaced_an_outcome_arrives_or_is_counted() {
+    let mut world = World::new(0);
+    for secrets in [&[1][..], &[2, 1]] {
+        world.join_with(secrets, |builder| builder.secret([3; 16]));
+    }
+    world.rest(30);
+    let mut told = 0;
+    for _ in 0..4 {
+        for (by, to) in [(0, 1), (1, 0)] {
+            let id = world.members[by].predict(&0.5).unwrap().id();
+            if world.members[to].feedback(id, Outcome::class(1)) == FeedbackOutcome::Forwarded {
+                told += 1;
+            }
+        }
+        world.rest(310);
+    }
+    world.rest(700);
+    let fleet = |member: &Handle| member.fleet().unwrap();
+    assert!(told >= 4, "{told}");
+    assert!(
+        fleet(&world.members[0]).outcomes_received == 0,
+        "it cannot read what is sealed with the new one"
+    );
+    world.rest(700);
+    for member in &world.members {
+        assert_eq!(fleet(member).outcomes_waiting, 0);
+    }
+    let arrived = world.sum(|member| fleet(member).outcomes_received + fleet(member).outcomes_unclaimed);
+    assert_eq!(arrived, told);
 }
