@@ -64,7 +64,7 @@ fn main() -> Outcome {
     }
 
     let mut report = support::Report::with_tables_of_its_own("fleet");
-    // Sixteen runs a seed.
+    // Twenty runs a seed.
     let seeds = if quick() { 125 } else { 6_250 };
     let started = Instant::now();
     let runs = all(0..seeds, None);
