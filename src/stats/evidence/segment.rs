@@ -36,11 +36,13 @@ impl<T: Default> BySegment<T> {
     }
 
     /// The same labels, of which nothing was counted.
+    #[cfg(feature = "fleet")]
     pub(crate) fn names(&self) -> Self {
         Self(self.0.keys().map(|segment| (Arc::clone(segment), T::default())).collect())
     }
 
     /// Adds, by those labels that are told apart there.
+    #[cfg(feature = "fleet")]
     pub(crate) fn merge_within(&mut self, other: &Self, there: &Self)
     where
         T: Additive,
