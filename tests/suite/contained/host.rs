@@ -148,6 +148,7 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
         "repository/source/pull.rs on_progress",
         Err("called by `Repository::pull`, on the host's thread, beside every handle"),
     ),
+    ("request/answer.rs map", Err("called at once, on the host's thread")),
     ("rollout/plan.rs each", Err("called at once, on the host's thread")),
     ("task/outcome.rs censored", Ok(&[Hook::Censored])),
     ("task/task.rs binary", Ok(&[Hook::Read])),

@@ -161,7 +161,7 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
     // Bug: a horizon that was said was another one, nothing told. Cause: it was made twice as long as until labels are complete where it was
     // shorter. Fix: that is refused, and where none is said it is as long.
     let hour = || Labels::complete_after(seconds(3_600));
-    for labels in [hour(), Labels::at_random().assumed_after(seconds(3_600), Outcome::class(0))] {
+    for labels in [hour(), Labels::new().assumed_after(seconds(3_600), Outcome::class(0))] {
         let short = labels.horizon(seconds(7_199));
         assert_eq!(refused(&|b| b.labels(short.clone())), ("labels.horizon".into(), "7199 s".into()));
     }
