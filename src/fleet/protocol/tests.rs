@@ -445,6 +445,7 @@ fn a_label_that_is_new_takes_no_room_of_one_that_was_counted() {
         book.count(1, 1, &counts);
         Row {
             name: Hex(name),
+            life: Hex(name),
             n,
             nonce: Hex(n),
             build: Build::default(),
