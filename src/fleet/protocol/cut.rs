@@ -41,15 +41,15 @@ pub(crate) const SUM: Hex = Hex(0);
 /// is evidence already and stays so. But what the others have counted since then cannot be told from it, so the tick is void: all of
 /// it is given up, of both arms of all members alike. That is always right, and no member can choose when.
 ///
-/// `watched` is for how long rows were looked at since the last cut. A row that did not move in so much of that is closed: the store's
-/// clock may be set, and a row may be dated by whoever has put it.
+/// `watched` is how long after the last cut's tick this one's was begun, `took` what it has taken until now: what is new was read by then.
+/// A row that did not move in so much of that is closed: the store's clock may be set, and a row may be dated by whoever has put it.
 pub(crate) fn cut<C: Counts>(
     before: &Ledger<C>,
     rows: &BTreeMap<Hex, Found<'_, C>>,
     held: &BTreeMap<Hex, u32>,
     head: &Head,
     store_now: Timestamp,
-    watched: Duration,
+    (watched, took): (Duration, Duration),
     rules: Rules,
 ) -> Cut<C> {
     let close_after = Duration::from_millis(head.timing.close_after);
@@ -58,11 +58,14 @@ pub(crate) fn cut<C: Counts>(
             && before.marks.get(name).is_some_and(|mark| mark.closed.is_some())
     };
     let watched_ms = before.watched_ms.saturating_add(watched.as_millis() as u64);
+    let read_by = watched_ms.saturating_add(took.as_millis() as u64);
     let mut next = Ledger { marks: BTreeMap::new(), watched_ms, ..before.clone() };
+    // Of what was never read it is counted from here.
+    let aged = |mark: Mark| Mark { seen: mark.seen.or(Some(watched_ms)), ..mark };
     // A closed name is kept for as long as its row might come back.
     let fresh = |mark: &Mark| mark.closed.is_some() && mark.silence(watched_ms) < close_after * 5;
     let gone = before.marks.iter().filter(|(name, _)| !rows.contains_key(*name));
-    next.marks.extend(gone.clone().filter(|(_, mark)| fresh(mark)).map(|(name, mark)| (*name, *mark)));
+    next.marks.extend(gone.clone().filter(|(_, mark)| fresh(mark)).map(|(name, mark)| (*name, aged(*mark))));
     let mut bad: Vec<Hex> = gone.filter(|(_, mark)| mark.closed.is_none()).map(|(name, _)| *name).collect();
     let runs = |attempt: u32| !head.is_over(attempt);
     let mut base = before.base.clone();
@@ -74,7 +77,7 @@ pub(crate) fn cut<C: Counts>(
     for (name, found) in rows {
         let mark = before.marks.get(name).copied();
         if let Some(mark) = mark.filter(|_| is_closed(name)) {
-            next.marks.insert(*name, mark);
+            next.marks.insert(*name, aged(mark));
             continue;
         }
         let number = mark.map_or(0, |mark| mark.n);
@@ -82,7 +85,7 @@ pub(crate) fn cut<C: Counts>(
             bad.push(*name);
             continue;
         };
-        let seen = mark.filter(|mark| mark.n == row.n).and_then(|mark| mark.seen).or(Some(watched_ms));
+        let seen = mark.filter(|mark| mark.n == row.n).and_then(|mark| mark.seen).or(Some(read_by));
         let mut mark = Mark { n: row.n, seen, ..mark.unwrap_or_default() };
         let silence = if rules.keep(ProtocolRule::WatchedTime) {
             mark.silence(watched_ms)
@@ -110,7 +113,7 @@ pub(crate) fn cut<C: Counts>(
     }
     for name in bad.iter().filter(|name| **name != SUM) {
         let mark = before.marks.get(name).copied().unwrap_or_default();
-        next.marks.insert(*name, Mark { closed: Some(store_now), ..mark });
+        next.marks.insert(*name, aged(Mark { closed: Some(store_now), ..mark }));
     }
     let mut found = Book::default();
     if bad.is_empty() || !rules.keep(ProtocolRule::Void) {

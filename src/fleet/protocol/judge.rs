@@ -78,6 +78,8 @@ pub(crate) struct Judge<C: Counts> {
     looks_again: Option<Timestamp>,
     /// When the own ledger was sent that was acknowledged last.
     acked: Timestamp,
+    /// When the tick was begun that it came of.
+    asked: Timestamp,
     /// When something was last asked or answered in a tick, and the longest rest between two of those in it.
     went_on: Timestamp,
     rested: Duration,
@@ -144,6 +146,7 @@ impl<C: Counts> Judge<C> {
             takes_over: false,
             looks_again: None,
             acked: now,
+            asked: now,
             went_on: now,
             rested: Duration::ZERO,
             own_nonce: Hex(chance.bits()),
@@ -429,13 +432,13 @@ impl<C: Counts> Judge<C> {
             .map(|(name, kept)| (*name, Found { row: kept.row.as_deref(), at: kept.at }))
             .collect();
         let timing = following.timing();
-        // What did not move between two cuts has not for so long at least: since the one before was sent, until this one was begun.
         let since = tick.asked.since(self.acked);
         // The ledger stood still: nobody has heard of anybody, and who knows better must have had time to say so.
         let stood_still = tick.takes_over || since.max(self.rested) > Duration::from_millis(3 * timing.tick);
-        // Whoever takes over has not looked before.
-        let watched = if tick.takes_over { Duration::ZERO } else { since };
-        match cut(&before, &rows, &self.held, over.head(), store_now, watched, following.rules) {
+        // Whoever takes over has not looked before. However long a tick takes, time goes on in it: what is new was read by its end.
+        let watched = if tick.takes_over { Duration::ZERO } else { tick.asked.since(self.asked) };
+        let took = now.since(tick.asked);
+        match cut(&before, &rows, &self.held, over.head(), store_now, (watched, took), following.rules) {
             Cut::Held(names) => {
                 self.held_up += 1;
                 let held = |name: Hex| (name, self.held.get(&name).copied().unwrap_or_default() + 1);
@@ -478,6 +481,7 @@ impl<C: Counts> Judge<C> {
     ) -> Vec<Lowering> {
         self.ledger = Some((Arc::clone(ledger), tag.clone()));
         (self.judging, self.acked, self.moved) = (true, sent, now);
+        self.asked = tick.asked;
         self.held.clear();
         let Some(over) = &tick.over else { return Vec::new() };
         let head = over.head();

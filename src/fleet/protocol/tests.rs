@@ -406,6 +406,24 @@ fn what_took_long_to_read_raises_nothing() {
     }
 }
 
+/// Bug: where rows took long to read, a process that had ended was waited for many times as long as it should be. Cause: what a tick took was no
+/// time in which rows were watched. Fix: it is counted from one tick's beginning to the next one's.
+#[test]
+fn who_has_ended_is_gone_however_long_rows_take_to_read() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock);
+    (0..40).for_each(|_| fleet.second(0));
+    let (judge, _) = fleet.judge();
+    let dead = (judge + 1) % fleet.members.len();
+    let name = fleet.members.remove(dead).name();
+    let judge = judge - usize::from(dead < judge);
+    fleet.slowly(120, 3, judge);
+    let ledger = fleet.members[judge].judge.ledger().unwrap();
+    let silence = ledger.marks[&name].silence(ledger.watched_ms);
+    assert!(silence >= Duration::from_secs(60), "{silence:?}");
+}
+
 /// Bug: the more processes there were the longer nobody judged where one that did had ended. Cause: of many some look in each tick, whose first look
 /// finds a ledger that has moved since their last one, and chance had to choose one of them again. Fix: it looks once more by itself.
 #[test]
@@ -464,7 +482,7 @@ fn a_label_that_is_new_takes_no_room_of_one_that_was_counted() {
     let (head, now) = (founding(Timing::default()), clock().now());
     let after = |before: &Ledger<FleetCounts>, rows: &[Row<FleetCounts>]| {
         let found = rows.iter().map(|row| (row.name, Found { row: Some(row), at: now })).collect();
-        let second = Duration::from_secs(1);
+        let second = (Duration::from_secs(1), Duration::ZERO);
         match cut(before, &found, &BTreeMap::new(), &head, now, second, Rules::default()) {
             Cut::Next(next, found) => (*next, found),
             Cut::Held(names) => panic!("{names:?} held it up"),

@@ -257,7 +257,9 @@ impl Agent {
             )
         };
         let unjudged = || {
-            let silence = self.member.following.is_unjudged(self.clock.now())?;
+            let following = &self.member.following;
+            // Who follows another history does not look at its ledger.
+            let silence = following.is_unjudged(self.clock.now()).filter(|_| !following.diverged)?;
             Some(format!(
                 "{}: nobody has brought evidence together for {} s, so no candidate answers: look whether processes may write to the store",
                 self.layout.ledger(),
