@@ -178,7 +178,7 @@ pub mod events {
     pub use crate::version::proof::Proof;
 }
 
-/// A snapshot of everything: versions, rollouts, figures, counters. And of what a [folder of state](state) holds, for whoever has no
+/// A snapshot of everything: versions, rollouts, figures, counters. And of what a folder of state holds, for whoever has no
 /// handle: `look` reads it, and `release` writes there that a quarantine is lifted.
 pub mod status {
     #[cfg(feature = "state")]

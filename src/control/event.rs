@@ -1192,7 +1192,13 @@ impl Subscription {
         self.receiver.try_recv().ok()
     }
 
-    /// The next event; waits for one up to `patience`.
+    /// Whether it has ended: the handle was closed, or is gone, and no event waits.
+    pub fn has_ended(&self) -> bool {
+        // In this order: what was sent before it ended is seen. The other end alone has the count too.
+        Arc::strong_count(&self.missed) == 1 && self.receiver.is_empty()
+    }
+
+    /// The next event; waits for one up to `patience`, and not at all where it [has ended](Self::has_ended).
     pub fn recv_timeout(&self, patience: Duration) -> Option<Arc<Event>> {
         self.receiver.recv_timeout(patience).ok()
     }

@@ -307,7 +307,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// The key that seals printed ids, and decides which keys are on a canary. Without it the one that lies in the folder of
-    /// [`state`](Self::state) is used for the ids, and where no state is kept a new one is drawn at each build. One that is given to a service
+    /// `state` is used for the ids, and where no state is kept a new one is drawn at each build. One that is given to a service
     /// with state for the first time makes outcomes of earlier predictions unknown. Give one to tell an id of another process of this service from a forged one. The members of a
     /// fleet have one of the fleet's secret, where none is given here.
     ///

@@ -266,23 +266,25 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code. And on a thread of its own,
     /// since a destructor may wait for a thread that never ends, and whoever ticks is waited for by leases: all of them together are waited
-    /// for no longer than one tick. Once half of that is over the others wait for the next one, so that none is given up because of those
-    /// before it.
+    /// for no longer than one and a half ticks. Once half of one is over the others wait for the next tick, so that none is given up because of
+    /// those before it. Where the handle is closed there may be none, and nobody waits by a lease.
     fn free(&self, versions: Vec<Arc<dyn AnyVersion>>) {
         if versions.is_empty() {
             return;
         }
-        let all = self.control.lock().settings.tick_interval;
+        let (limit, is_closed) = {
+            let control = self.control.lock();
+            (control.settings.tick_interval, control.closed)
+        };
         let (first, mut spent) = (self.serving.clock.time_point(), Duration::ZERO);
         let mut names: Vec<VersionId> = Vec::new();
         for version in versions {
-            if spent > all / 2 {
+            if spent > limit / 2 && !is_closed {
                 self.control.lock().retired.push(version);
                 continue;
             }
             let (version, given) = (version.id, Arc::new(Mutex::new(Some(version))));
             let (began, own) = (self.serving.clock.time_point(), Arc::clone(&given));
-            let limit = all.saturating_sub(spent);
             let at = At { version, blocks: None, activity: Activity::Freeing, load: None, began, limit };
             let free = move || {
                 let freed = own.lock().take();
@@ -326,19 +328,14 @@ mod tests {
     use std::sync::Arc;
 
     use crate::control::settings::Lack;
-    use crate::handle::handle::ModelHandle;
-    use crate::handle::options::Threads;
+    use crate::handle::handle::one_live;
     use crate::model::closure::closure;
 
     /// Bug: of a version that lacked something it was told again and again. Cause: that it had been told was forgotten when an earlier one of its name
     /// was freed. Fix: it is forgotten of a name that nobody has.
     #[test]
     fn what_a_version_lacks_is_not_forgotten_with_an_earlier_one_of_its_name() {
-        let handle = ModelHandle::builder("x")
-            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-            .threads(Threads::manual())
-            .build()
-            .unwrap();
+        let handle = one_live();
         let stage = || handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap();
         let (core, first) = (&handle.inner, stage());
         let version = Arc::clone(&core.control.lock().loaded()[1]);
@@ -356,11 +353,7 @@ mod tests {
     #[cfg(feature = "tokio")]
     #[test]
     fn what_was_measured_of_a_table_is_not_known_of_the_one_that_a_rollback_has_put_there() {
-        let handle = ModelHandle::builder("x")
-            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-            .threads(Threads::manual())
-            .build()
-            .unwrap();
+        let handle = one_live();
         handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap().promote().unwrap();
         handle.predict(&0.0).unwrap();
         let (core, now) = (&handle.inner, handle.inner.serving.clock.now());

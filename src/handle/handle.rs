@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::core::Core;
 use super::status::{Readiness, Status};
+use super::supervised::is_ours;
 use super::workers::Workers;
 use crate::base::causes::debug_as_told;
 use crate::base::text::{bounded, bounded_text};
@@ -542,7 +543,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             end = self.wind_up(deadline, spent);
             *is_wound_up = true;
         }
-        let ended = self.threads.stop(end.saturating_sub(spent()));
+        // The host's code runs from here on, which may call this again.
+        drop(is_wound_up);
+        while spent() < end && inner.serving.run_shadow(1) > 0 {}
+        // One of ours would wait for itself.
+        let patience = if is_ours() { Duration::ZERO } else { end.saturating_sub(spent()) };
+        let ended = self.threads.stop(patience);
         inner.tick();
         inner.control.lock().announcer.end_subscriptions();
         if ended { Ok(()) } else { Err(CloseError { deadline, busy: inner.threads.busy() }) }
@@ -568,7 +574,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 }
             }
         });
-        while spent() < end && inner.serving.run_shadow(1) > 0 {}
         end
     }
 }
@@ -620,6 +625,13 @@ pub struct CloseError {
 }
 
 debug_as_told!(CloseError);
+
+/// A handle whose live version says 1, and which is ticked by hand.
+#[cfg(test)]
+pub(super) fn one_live() -> ModelHandle<f64, f64> {
+    let live = crate::model::closure::closure("one@1", |_: &f64| Ok(1.0));
+    ModelHandle::builder("x").live("v1", live).threads(super::options::Threads::manual()).build().unwrap()
+}
 
 #[cfg(test)]
 mod tests {

@@ -275,13 +275,15 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let is_rule = matches!(stated, Some(Stated::Rule(_)));
         let hosts = || Said::Hosts { name: name.clone(), looks, truthful };
         let said = stated.map_or_else(hosts, Said::Stated);
-        let name = said.name();
+        let (name, is_hosts) = (said.name(), matches!(said, Said::Hosts { .. }));
         let reason = self
             .cannot_be_agreed(is_rule, looks)
             .or_else(|| inner.cannot_give([self.handle.live(), self.version], &needs))
             .or_else(|| self.add(Arc::new(Contained::new(guard)), said).err());
         match reason {
             Some(reason) => self.refuse(name, Refusal::Guard(reason)),
+            // As often as it was added, and no more: another one of its name may be missing still.
+            None if is_hosts => self,
             None => self.unless_refused(name, Ok(())),
         }
     }
@@ -353,7 +355,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         // Whoever it is that exposes it. One that runs in a fleet goes on with what was agreed on.
         if is_guard && self.handle.inner.is_in_fleet() && self.phase() == Phase::Staged {
             // Where the store is not to be asked, it is refused here all the same.
-            let _ = self.handle.inner.raise(Vec::new(), |control, _| refuse(control));
+            let _ = self.handle.inner.raise(Vec::new(), |control, _| {
+                // By what is agreed on: others may have begun with it since this one has heard of them.
+                if control.attempt(self.number).is_some_and(|attempt| attempt.state.phase == Phase::Staged) {
+                    refuse(control);
+                }
+            });
         }
         self
     }

@@ -359,19 +359,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handle::handle::ModelHandle;
-    use crate::handle::options::Threads;
+    use crate::handle::handle::one_live;
     use crate::model::closure::closure;
 
     /// Bug: a version that a rollback had woken was told to be cold, and the next rollback woke it once more. Cause: upkeep had taken it there before,
     /// and what came of that was noted later. Fix: it is noted only where nobody has noted a tier since it was asked.
     #[test]
     fn what_upkeep_did_before_a_version_was_woken_is_not_noted_afterwards() {
-        let handle = ModelHandle::builder("x")
-            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-            .threads(Threads::manual())
-            .build()
-            .unwrap();
+        let handle = one_live();
         handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap().promote().unwrap();
         let (core, now) = (&handle.inner, handle.inner.serving.clock.now());
         let version = Arc::clone(&core.control.lock().retained[0].version);
@@ -394,11 +389,7 @@ mod tests {
     /// one had come by its name. Fix: it is known by what it is.
     #[test]
     fn what_upkeep_found_of_a_version_that_is_gone_is_noted_of_no_other_of_its_name() {
-        let handle = ModelHandle::builder("x")
-            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-            .threads(Threads::manual())
-            .build()
-            .unwrap();
+        let handle = one_live();
         let stage = || handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap();
         let (core, gone) = (&handle.inner, stage());
         let version = Arc::clone(&core.control.lock().loaded()[1]);
@@ -413,11 +404,7 @@ mod tests {
     /// was put aside with the control lock. Fix: its work takes no such lock; whoever ticks takes note of what came of it.
     #[test]
     fn the_work_of_upkeep_is_done_while_somebody_has_the_control_side() {
-        let handle = ModelHandle::builder("x")
-            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-            .threads(Threads::manual())
-            .build()
-            .unwrap();
+        let handle = one_live();
         handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap().promote().unwrap();
         let (core, chores) = (Arc::clone(&handle.inner), handle.inner.chores());
         assert_eq!((chores.loaded.len(), chores.retained.len()), (2, 1));

@@ -320,8 +320,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::handle::handle::ModelHandle;
-    use crate::handle::options::Threads;
+    use crate::handle::handle::one_live;
     use crate::model::closure::closure;
 
     /// How often the system has let this thread rest so far.
@@ -342,7 +341,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn threads_rest_while_nothing_is_on_trial_and_are_woken_by_what_is() {
-        use crate::handle::options::{Limits, Shadowing};
+        use crate::handle::handle::ModelHandle;
+        use crate::handle::options::{Limits, Shadowing, Threads};
 
         let handle = ModelHandle::builder("x")
             .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
@@ -385,11 +385,7 @@ mod tests {
     /// called once. Fix: it is begun again, counted and told.
     #[test]
     fn a_thread_that_dies_is_told_counted_and_begun_again() {
-        let handle = ModelHandle::builder("x")
-            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-            .threads(Threads::manual())
-            .build()
-            .unwrap();
+        let handle = one_live();
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
         let (begun, begins) = crossbeam_channel::unbounded();
         let times = AtomicU64::new(0);

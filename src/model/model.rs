@@ -62,7 +62,7 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
     }
 }
 
-/// A model whose type is known when it is opened: what a [`ModelSource`](crate::versions::ModelSource) gives. It has the lifecycle
+/// A model whose type is known when it is opened: what a `versions::ModelSource` gives. It has the lifecycle
 /// of what is in the box.
 impl<I: ?Sized, O> Model<I, O> for Box<dyn Model<I, O>> {
     fn predict(&self, input: &I) -> Result<O, ModelError> {

@@ -57,6 +57,8 @@ fn a_thread_that_is_told_of_events_ends_once_the_handle_was_closed() {
     let thread = service.subscribe(64).spawn(move |event| seen.send(event.kind.name()).unwrap()).unwrap();
     service.close(seconds(5)).unwrap();
     wait_until("it has ended", || thread.is_finished());
+    // Whoever waits up to a time is told that none is worth waiting for.
+    assert!(service.subscribe(64).has_ended());
     thread.join().unwrap();
     assert_eq!(told.iter().take(2).collect::<Vec<_>>(), ["closed", "aborted"]);
     assert!(service.subscribe(1).next().is_none(), "nothing is told any more");

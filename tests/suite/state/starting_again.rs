@@ -9,7 +9,9 @@ use switchback::options::Labels;
 use switchback::plan::Bake;
 use switchback::state::history;
 use switchback::status::{look, release};
-use switchback::{Kpi, Outcome, Phase, Plan, RollbackOutcome, RolloutError, Step, Task, Truth, guard};
+use switchback::{
+    Kpi, Outcome, Phase, Plan, RollbackOutcome, Rollout, RolloutError, Step, Task, Truth, guard,
+};
 
 use super::remembering::{OfTheHosts, end, remembering, versions};
 use crate::common::*;
@@ -101,6 +103,25 @@ fn a_guard_that_was_refused_is_missing_after_a_start() {
     }
     rollout.run(one().unguarded()).unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.25));
+}
+
+/// Bug: a rollout went on without one of two guards of the host's that have one name, once the other had been added again. Cause: what was missing was
+/// struck off twice. Fix: as often as one is added.
+#[test]
+fn each_guard_of_a_name_is_missing_until_it_is_added_again() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let guarded = |rollout: Rollout<f64, f64>| rollout.guard(OfTheHosts(Verdict::Inconclusive));
+    let rollout = guarded(guarded(service.stage("v2", says("two", 0.9)).unwrap()));
+    rollout.canary(0.25).unwrap();
+    drop(rollout);
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = guarded(service.rollout("v2").unwrap());
+    assert!(matches!(rollout.resume(), Err(RolloutError::GuardsMissing { .. })));
+    guarded(rollout).resume().unwrap();
+    assert_eq!(service.rollout("v2").unwrap().status().unwrap().weight, share(0.25));
 }
 
 /// Bug: a watch over a new live that lacked a guard after a start ended by its time, and was told to have passed. Cause: that a guard was missing
