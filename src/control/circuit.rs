@@ -32,6 +32,10 @@ impl LiveLately {
     /// Another tick begins. Figures are brought up to date in between too, whenever somebody asks for them, and that is none.
     pub(crate) fn begin_tick(&mut self) {
         (self.failed, self.requests) = (self.failed / 2.0, self.requests / 2.0);
+        // Halved for ever, the share would stay: what is asked in another's place alone says nothing of itself between two outages.
+        if self.requests < 1.0 {
+            (self.failed, self.requests) = (0.0, 0.0);
+        }
         self.is_new = true;
     }
 

@@ -262,11 +262,15 @@ fn a_breaker_that_tripped_as_an_outage_began_condemns_no_watched_live() {
 
 /// Bug: nothing told that the breaker of a watched live had tripped and that it was spared. Cause: what was counted was let go of in silence. Fix:
 /// an event, once in ten minutes of an outage.
+///
+/// Bug: after one outage of both the breaker of a watched live never tripped again. Cause: how often the version before fails was halved in both of its
+/// counts at each tick, so that the share of the outage stayed for as long as it was asked nothing. Fix: it is forgotten once it is of less than
+/// one request.
 #[test]
-fn a_watched_live_that_is_spared_is_told_of_once() {
+fn a_watched_live_that_is_spared_is_told_of_once_in_ten_minutes() {
     let clock = clock();
-    // Two outages, each of which begins with requests that the version before happens to answer.
-    let is_out = |ask: &Ask| ask.second == 10 || ask.second == 40;
+    // Three outages, the last one more than ten minutes after the first, each of which begins with requests that the version before happens to answer.
+    let is_out = |ask: &Ask| [110, 140, 750].contains(&ask.second);
     let before = version("one", &clock, move |ask: &Ask| {
         let fails = is_out(ask) && ask.number % 100 > 5;
         (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
@@ -275,16 +279,21 @@ fn a_watched_live_that_is_spared_is_told_of_once() {
         (if is_out(ask) { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
     });
     let mut world = World::new(service(&clock, 1).live("v1", before).build().unwrap(), &clock, 1);
+    let run = |world: &mut World, seconds: usize| {
+        for _ in 0..seconds {
+            for _ in 0..100 {
+                let ask = world.ask();
+                let _ = world.handle.predict(&ask);
+            }
+            world.tick();
+        }
+    };
+    // So that it is known how seldom the version before fails when all is well.
+    run(&mut world, 100);
     let rollout = world.handle.stage("v2", live).unwrap().guard(guard::error_rate().at_most(0.05));
     let rollout = rollout.bake(Bake::new(Duration::from_secs(3_600)));
     rollout.promote().unwrap();
-    for _ in 0..45 {
-        for _ in 0..100 {
-            let ask = world.ask();
-            let _ = world.handle.predict(&ask);
-        }
-        world.tick();
-    }
+    run(&mut world, 655);
     assert_eq!((world.handle.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
     let spared: Vec<String> = world
         .handle
@@ -293,7 +302,7 @@ fn a_watched_live_that_is_spared_is_told_of_once() {
         .filter(|event| event.kind.name() == "spared")
         .map(ToString::to_string)
         .collect();
-    assert_eq!(spared.len(), 1, "{spared:?}");
+    assert_eq!(spared.len(), 2, "of the second nothing is told: {spared:?}");
     let told = "requests in a row and stays live: the version before fails as well; most often";
     assert!(spared[0].contains("v2 failed on at least") && spared[0].contains(told), "{spared:?}");
 }
