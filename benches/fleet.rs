@@ -2,8 +2,8 @@
 //! missed.
 //!
 //! ```text
-//! cargo bench --bench fleet --features fleet                     112,500 runs
-//! cargo bench --bench fleet --features fleet -- --quick          2,250 runs
+//! cargo bench --bench fleet --features fleet                     125,000 runs
+//! cargo bench --bench fleet --features fleet -- --quick          2,500 runs
 //! cargo bench --bench fleet --features fleet -- --seed 17        one seed in every world, with what is broken
 //! cargo bench --bench fleet --features fleet -- --rule Quiet     without one rule
 //! cargo bench --bench fleet --features fleet -- --alarms 400     equal versions in eight whole handles

@@ -577,7 +577,7 @@ pub enum EventKind {
         /// For how long it exposes none of them.
         settle: Duration,
     },
-    /// The store of the fleet is asked again, after it could not be.
+    /// The store of the fleet is asked again, or takes what is written, after it could not be or did not.
     FleetRejoined,
     /// The store has another history than the one that this process followed, such as after it was put back from a backup. Nothing is
     /// raised here and no candidate answers until somebody has looked at it.
@@ -969,7 +969,7 @@ impl fmt::Display for Event {
             }
             EventKind::FleetCutOff { reason } => write!(
                 f,
-                "this process is cut off from its fleet: live answers alone until the store can be asked again ({reason})"
+                "this process is cut off from its fleet: live answers alone until the store can be asked again and takes what is written ({reason})"
             ),
             EventKind::FleetJoined { term, sequence, live, candidates, settle } => {
                 write!(f, "this process is a member of its fleet from {term}.{sequence} on, with {live} live")?;

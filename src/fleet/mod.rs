@@ -70,7 +70,7 @@
 // same, since its machine was paused, takes another one.
 //
 // **What nobody judges is not exposed.** A store that can be read and not written goes on saying what was agreed on. So a lease needs a ledger that
-// has moved too, within half of `close_after`, and each member looks at it some times in that.
+// has moved too, within half of `close_after` or ten `tick` where that is longer, and each member looks at it some times in that.
 
 #[cfg(feature = "fleet-bucket")]
 pub(crate) mod bucket;

@@ -2,7 +2,8 @@
 
 use crate::base::invalid::ArgumentError;
 
-/// How far two elements may lie apart and still be close: an absolute part, and a part of what live says. None by default.
+/// How far two elements may lie apart and still be close: an absolute part, and a part of what live says. Both are 0 by default: elements
+/// have to be equal.
 ///
 /// ```
 /// use switchback::stats::Tolerance;
@@ -44,7 +45,7 @@ fn allowed(tolerance: &'static str, value: f64) -> Result<f64, ArgumentError> {
 }
 
 /// A comparison of tensors for [`Task::compare`](crate::Task::compare): the share of elements that lie further
-/// apart than `absolute + relative * |live's|`, as numpy's `isclose` has it. Two that are not numbers are close; answers
+/// apart than `absolute + relative * |live's|`, as numpy's `isclose` has it. Two that are both not numbers are close; answers
 /// of different lengths differ altogether.
 ///
 /// ```

@@ -190,7 +190,7 @@ impl Drift {
     }
 
     /// After how many windows in a row that have not drifted it is told that it is over: 3 by default, so that what comes and goes
-    /// is told once. One with too few rows to say is none: that nobody asks does not end a drift.
+    /// is told once. Of a [`season`](Self::season) these are hours, and of a candidate the windows that were full of both. One with too few rows to say is none: that nobody asks does not end a drift.
     ///
     /// 0 windows are refused by [`build`](crate::Builder::build).
     pub fn ends_after(mut self, windows: u32) -> Self {

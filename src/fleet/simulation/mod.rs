@@ -3,7 +3,8 @@
 //! A scheduler of its own decides what happens next; nothing depends on threads or on time. Members are asked what they want of the
 //! store, and messages travel: late, lost on the way there or back, doubled, out of order, or long after whoever sent them has
 //! given up. Processes are killed, and stopped between deciding and sending, with clocks that go on and clocks that stand still; clocks
-//! differ by days and run at different rates. The store is cut off, swept by strangers, damaged, and restored from a copy.
+//! differ by days and run at different rates. The store is cut off, swept by strangers, damaged, restored from a copy,
+//! and its clock is set.
 //!
 //! What happened is kept outside, where no member can reach it, and everything that a member does is held against that.
 //! For each rule of the protocol there is a run without it, which must be found broken: [`ProtocolRule`].

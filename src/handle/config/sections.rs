@@ -58,7 +58,7 @@ section! {
         silence: Span,
         /// The outcome that silence means: a class, 0 or 1 for yes or no, or a number as { value = 0.5 }.
         means: Means,
-        /// How long outcomes are waited for; "7d" by default, or twice as long as until labels are complete where that is longer. Less than that is refused.
+        /// How long outcomes are waited for: at least twice as long as until labels are complete or silence is settled, and less is refused; "7d" by default, or that much where it is longer.
         horizon: Span,
         /// Memory for telling repeated outcomes; "64 MiB" by default.
         memory: Size,
@@ -250,7 +250,7 @@ section! {
         versions: usize,
         /// How long a version is kept; without it there is no limit.
         keep_for: Span,
-        /// How long a version with a prepared form stays ready to answer at once; "10m" by default. One without stays ready.
+        /// How long a version with a prepared form stays ready to answer at once; "10m" by default. One without stays ready, unless `retain.memory` is exceeded.
         hot_for: Span,
         /// How long a version with a prepared form stays warm then, counted from when it was retained; for ever by default.
         warm_for: Span,

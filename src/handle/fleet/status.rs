@@ -164,7 +164,8 @@ pub enum FleetState {
     Joining,
     /// It has the newest that it knows of.
     Following,
-    /// It could not ask the store for so long that no candidate answers, or nobody has judged for half of `close_after`.
+    /// It could not ask the store for so long that no candidate answers, or nobody has judged for half of `close_after`, or ten
+    /// `tick` where that is longer.
     CutOff,
     /// The store has another history than the one that it followed.
     Diverged,

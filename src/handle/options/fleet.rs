@@ -176,7 +176,8 @@ pub struct FleetTiming {
     /// How long a process lives before it exposes a candidate. The default is 30 seconds, so that one that a candidate
     /// takes down with it does not come back to it at once.
     pub settle: Duration,
-    /// After which silence a process is taken for gone, and what it has counted is final. The default is ten minutes.
+    /// After which silence a process is taken for gone, and what it has counted is final; and candidates answer nobody once nobody has
+    /// judged for half of it, or for ten `tick` where that is longer. The default is ten minutes.
     pub close_after: Duration,
 }
 
@@ -237,7 +238,8 @@ impl FleetTiming {
         self
     }
 
-    /// After which silence a process is taken for gone.
+    /// After which silence a process is taken for gone; and candidates answer nobody once nobody has judged for half of it, or for ten
+    /// `tick` where that is longer.
     pub fn close_after(mut self, span: Duration) -> Self {
         self.close_after = span;
         self

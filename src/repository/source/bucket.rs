@@ -62,7 +62,8 @@ impl BucketSource {
     /// The repository at an address, with credentials and settings from the variables that the tools of its kind use:
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`; `GOOGLE_SERVICE_ACCOUNT`;
     /// `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`. Without any, those of the machine or of its workload are asked
-    /// for where it runs. A variable that says nothing to this is passed over.
+    /// for where it runs. A variable that says nothing to this is passed over, and so is
+    /// `AZURE_USE_AZURE_CLI`, which would start a process.
     ///
     /// Asks nothing of the network yet.
     ///
