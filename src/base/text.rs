@@ -130,7 +130,8 @@ pub(crate) fn key(text: &str) -> Option<[u8; 16]> {
     bytes(&text.to_ascii_lowercase())
 }
 
-fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// As many bytes as [`hex`] has written; nothing for any other text.
+pub(crate) fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
         return None;

@@ -306,18 +306,26 @@ impl Control {
 
     /// The versions that are live, on trial or retained.
     pub(crate) fn loaded(&self) -> Vec<Arc<dyn AnyVersion>> {
-        let retained = self.retained.iter().map(|kept| &kept.version);
-        std::iter::once(&self.live).chain(self.on_trial()).chain(retained).cloned().collect()
+        self.in_use().cloned().collect()
     }
 
-    /// Hands versions over to be freed that are neither live, on trial nor retained any more. By what they are and not by their names, which
-    /// others may have.
-    #[cfg(feature = "fleet")]
+    fn in_use(&self) -> impl Iterator<Item = &Arc<dyn AnyVersion>> + '_ {
+        let retained = self.retained.iter().map(|kept| &kept.version);
+        std::iter::once(&self.live).chain(self.on_trial()).chain(retained)
+    }
+
+    /// Whether it is live, on trial or retained: by what it is and not by its name, which another one may have.
+    pub(crate) fn uses(&self, version: &Arc<dyn AnyVersion>) -> bool {
+        self.in_use().any(|used| Arc::ptr_eq(used, version))
+    }
+
+    /// Hands versions over to be freed that are not [used](Self::uses) any more.
+    #[cfg(feature = "state")]
     pub(crate) fn retire_unused(&mut self, versions: impl IntoIterator<Item = Arc<dyn AnyVersion>>) {
-        let loaded = self.loaded();
-        let is_used = |version: &Arc<dyn AnyVersion>| loaded.iter().any(|used| Arc::ptr_eq(used, version));
-        for version in versions.into_iter().filter(|version| !is_used(version)) {
-            self.retired.push(version);
+        for version in versions {
+            if !self.uses(&version) {
+                self.retired.push(version);
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl Control {
         });
         let left = if !exposed.is_empty() { self.calls_left(&arms) } else { Vec::new() };
         let on_trial = arms.iter().filter(|arm| arm.on_trial());
-        self.calls_on_trial = on_trial.map(|arm| arm.version.calls()).collect();
+        self.calls_on_trial = on_trial.map(|arm| Arc::clone(arm.version.calls())).collect();
         let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
         let before = self.before_arm(previous.as_ref(), joins);
         // A candidate that waits since a crash, or until its circuit closes, keeps its buckets, and live answers them. They are no part of
@@ -136,12 +136,10 @@ impl Control {
             .filter(|version| !is_on_trial(version))
             .filter_map(|version| version.calls_left())
             .collect();
-        let is_among = |calls: &Arc<InFlight>, left: &[Arc<InFlight>]| {
-            let on_trial = arms.iter().filter(|arm| arm.on_trial()).map(|arm| arm.version.calls());
-            on_trial.chain(left.iter().cloned()).any(|other| Arc::ptr_eq(&other, calls))
-        };
         for calls in &self.calls_on_trial {
-            if !is_among(calls, &left) {
+            let is_it = |other: &Arc<InFlight>| Arc::ptr_eq(other, calls);
+            let is_tried = arms.iter().any(|arm| arm.on_trial() && is_it(arm.version.calls()));
+            if !is_tried && !left.iter().any(is_it) {
                 left.push(Arc::clone(calls));
             }
         }

@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 use crate::base::disk::{Files, NotPlain};
 #[cfg(feature = "testing")]
 use crate::base::faults::Faults;
-use crate::base::text::hex;
+use crate::base::text::{bytes, hex};
 
 /// Values of one key that are kept behind the newest. Whoever reads or replaces has read a listing; it may be that much older
 /// than what is there when it acts.
@@ -405,8 +405,7 @@ impl Store for Directory {
 
 /// Whether a name is one that what is written aside has.
 fn is_aside(name: &std::ffi::OsStr) -> bool {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
-    name.to_str().is_some_and(|name| name.len() == 32 && name.bytes().all(is_digit))
+    name.to_str().and_then(bytes::<16>).is_some()
 }
 
 fn name(number: u64) -> String {
@@ -607,7 +606,6 @@ mod tests {
         assert!(not_done >= 6 && unknown >= 4 && done >= 10, "{not_done} {unknown} {done}");
     }
 
-    /// Rule D: a writer that was stopped for more than 64 writes, after it had looked and before it linked.
     /// Bug: where a service's mask was the usual one any user of the machine could read a fleet's store. Cause: what was made had the mode that the mask
     /// left. Fix: nobody beside its owner and its group is let in, whatever the mask.
     #[cfg(unix)]
@@ -630,6 +628,7 @@ mod tests {
         assert!(seen >= 6, "{seen}");
     }
 
+    /// Rule D: a writer that was stopped for more than 64 writes, after it had looked and before it linked.
     #[test]
     fn a_writer_that_was_overtaken_by_sixty_four_does_not_believe_that_it_has_won() {
         let folder = Folder::new("overtaken");

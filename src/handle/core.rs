@@ -267,7 +267,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code. And on a thread of its own,
     /// since a destructor may wait for a thread that never ends, and whoever ticks is waited for by leases: all of them together are waited
     /// for no longer than one and a half ticks. Once half of one is over the others wait for the next tick, so that none is given up because of
-    /// those before it. Where the handle is closed there may be none, and nobody waits by a lease.
+    /// those before it. Where the handle is closed there may be no next tick and nobody has a lease: all are waited
+    /// for.
     fn free(&self, versions: Vec<Arc<dyn AnyVersion>>) {
         if versions.is_empty() {
             return;

@@ -23,6 +23,7 @@ use crate::request::answer::{Answer, PredictError};
 use crate::request::call::Draw;
 use crate::request::recall::Recall;
 use crate::rollout::decision::Decision;
+use crate::rollout::guard::guard::Guard;
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
 
@@ -248,7 +249,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Of a reason of more than 4,096 bytes the start is kept, here and wherever one is given.
     ///
     /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
-    /// slow disk. It never acts late.
+    /// slow disk. A member of a fleet asks the store after it has done it: the call may return as late as one call of that takes. It
+    /// never acts late.
     ///
     /// A version that has gone [cold](crate::versions::Tier::Cold) is woken first, on this thread: milliseconds where it has a prepared
     /// form, and a load where it has none; live goes on answering until then. Where it cannot be woken, the version before
@@ -538,24 +540,27 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let Some(mut is_wound_up) = self.threads.is_wound_up(deadline) else {
             return Err(CloseError { deadline, busy: vec![String::from("another call of `close`")] });
         };
-        let mut end = deadline;
+        let (mut end, mut discarded) = (deadline, Vec::new());
         if !*is_wound_up {
-            end = self.wind_up(deadline, spent);
+            (end, discarded) = self.wind_up(deadline, spent);
             *is_wound_up = true;
         }
-        // The host's code runs from here on, which may call this again.
+        // Guards, copies and who is told of events are the host's code, which may call this again. A store must not: it is asked before.
         drop(is_wound_up);
+        drop(discarded);
         while spent() < end && inner.serving.run_shadow(1) > 0 {}
         // One of ours would wait for itself.
         let patience = if is_ours() { Duration::ZERO } else { end.saturating_sub(spent()) };
         let ended = self.threads.stop(patience);
+        // Before the tick, which may take a while: what ends in it was busy all the same.
+        let busy = if ended { Vec::new() } else { inner.threads.busy() };
         inner.tick();
         inner.control.lock().announcer.end_subscriptions();
-        if ended { Ok(()) } else { Err(CloseError { deadline, busy: inner.threads.busy() }) }
+        if ended { Ok(()) } else { Err(CloseError { deadline, busy }) }
     }
 
-    /// What a close does before the threads end; how long after its beginning these are waited for.
-    fn wind_up(&self, deadline: Duration, spent: impl Fn() -> Duration) -> Duration {
+    /// What a close does before the threads end. How long after its beginning these are waited for, and the guards of what it has taken off.
+    fn wind_up(&self, deadline: Duration, spent: impl Fn() -> Duration) -> (Duration, Vec<Arc<dyn Guard>>) {
         let inner = &self.inner;
         inner.cancel_load(|_| true);
         // With all that runs, so that the next start goes on with it.
@@ -564,7 +569,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         inner.leave_fleet(deadline / 2);
         // The threads have half of it, whatever the store has taken.
         let end = deadline.max(spent() + deadline / 2);
-        self.change(|control| {
+        let ((), discarded) = inner.changed(self.acting(|control| {
             let now = inner.serving.clock.now();
             let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
             for number in numbers {
@@ -573,8 +578,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                     let _ = control.lower(number, Cause::Closed, inner.desk(now));
                 }
             }
-        });
-        end
+        }));
+        (end, discarded)
     }
 }
 

@@ -252,10 +252,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// series for those of one name, with the worst of their verdicts.
     ///
     /// What makes a guard of this crate's may be refused, and is given here as it comes: `.guard(guard::latency(0.99)
-    /// .at_most_times_live(1.5))`. The first guard that is refused is kept with the attempt, whoever drives it, and whatever would expose the
-    /// candidate more returns it instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
-    /// [`promote`](Self::promote), [`resume`](Self::resume). That ends once a guard of that name is added that can judge, and else with the
-    /// attempt: stage the version again. After a start, and to the other processes of a fleet, it is a guard that is
+    /// .at_most_times_live(1.5))`. Each guard that is refused is kept with the attempt, whoever drives it, and whatever would expose the
+    /// candidate more returns the first of them instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
+    /// [`promote`](Self::promote), [`resume`](Self::resume). One that could not judge is forgotten once a guard of its name is added that
+    /// can. A limit that makes no sense is no guard and has no name: it is kept as long as the attempt, so stage the version again. After a start, and to the other processes of a fleet, it is a guard that is
     /// [missing](RolloutError::GuardsMissing).
     pub fn guard(self, guard: impl IntoGuard) -> Self {
         let guard = match guard.into_guard() {
@@ -535,10 +535,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             }
             _ => Ok(()),
         };
-        // What a fleet agrees on has epochs of its own: by now it is true here.
         let is_in_fleet = self.handle.inner.is_in_fleet();
         let acting = |control: &mut Control, desk: Desk<'_>| {
             if is_in_fleet {
+                // A fleet agrees on a head, which has no epoch: it is this process's table that is compared, and by now what was agreed on is
+                // true in it.
                 unchanged(&self.handle.inner.control.lock())?;
             } else {
                 unchanged(control)?;
@@ -593,7 +594,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// The rollout is over; its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
+    /// Something that was said of it was refused (see [`guard`](Self::guard)); the rollout is over; its exposure cannot be written down (`Builder::state`), or it follows a plan or is part of an allocation and its identity did harm
     /// meanwhile, under whatever name; a guard that it had before a start is not here ([`GuardsMissing`](RolloutError::GuardsMissing)); or it is to
     /// shadow, and the handle does not since that start: it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {

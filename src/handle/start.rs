@@ -193,9 +193,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
             (Ok(version), saved) => {
                 // What was loaded in vain is freed as all versions are: to drop it here would be the host's code under the lock.
-                if !control.loaded().iter().any(|known| Arc::ptr_eq(known, &version)) {
-                    control.retired.push(version);
-                }
+                control.retire_unused([version]);
                 // The other process has gone on: its journal is another one than it was, so it is looked at by the next tick.
                 saved.is_some()
             }

@@ -124,7 +124,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         | Done::Settled { version, .. }
         | Done::Drilled { version, .. }) = &done;
         // Of one that is gone there is nothing to note: another one may go by its name by now.
-        if !control.loaded().iter().any(|loaded| Arc::ptr_eq(loaded, version)) {
+        if !control.uses(version) {
             return;
         }
         match done {

@@ -141,8 +141,8 @@ impl Operator {
     }
 
     /// See [`ModelHandle::cancel_staging`].
-    pub fn cancel_staging(&self, version: &str) -> bool {
-        self.handle.cancel_staging(version)
+    pub fn cancel_staging(&self, version: impl AsRef<str>) -> bool {
+        self.handle.cancel_staging(version.as_ref())
     }
 
     /// See [`ModelHandle::drain`].

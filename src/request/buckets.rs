@@ -23,8 +23,6 @@ pub(crate) struct Buckets {
     owner: Box<[u8]>,
     /// How many each owner has: asked at every swap and every tick, which counting would make several times as long.
     counts: [u16; OWNERS],
-    /// How many live answers.
-    live: u16,
 }
 
 /// Rollouts at one time.
@@ -37,7 +35,7 @@ impl Default for Buckets {
     fn default() -> Self {
         let mut counts = [0; _];
         counts[0] = BUCKETS;
-        Self { owner: vec![0; usize::from(BUCKETS)].into(), counts, live: BUCKETS }
+        Self { owner: vec![0; usize::from(BUCKETS)].into(), counts }
     }
 }
 
@@ -50,7 +48,6 @@ impl Buckets {
             // What is taken back is: nobody else's matches change, and a rollback waits for no more than this.
             let own = [rollout, control, unmatched];
             self.give(own.iter().map(|own| self.count(*own)).sum(), 0, |owner| own.contains(&owner));
-            self.live = self.lives();
             return share;
         }
         let had = self.share(rollout).buckets();
@@ -70,7 +67,6 @@ impl Buckets {
         for rollout in 1..=ROLLOUTS_MAX {
             self.match_again(rollout);
         }
-        self.live = self.lives();
         self.share(rollout)
     }
 
@@ -150,14 +146,12 @@ impl Buckets {
         for owner in owners {
             *counts.get_mut(usize::from(*owner))? += 1;
         }
-        let mut this = Self { owner: owners.into(), counts, live: 0 };
-        this.live = this.lives();
-        Some(this)
+        Some(Self { owner: owners.into(), counts })
     }
 
     /// What live answers.
     pub(crate) fn live(&self) -> Share {
-        Share::from_buckets(self.live)
+        Share::from_buckets(self.lives())
     }
 
     /// What a candidate answers.
@@ -177,7 +171,7 @@ impl Buckets {
 
     /// The table's form: the arm that owns each bucket, by `arm_of(rollout, as what)`; nothing where live owns all.
     pub(crate) fn table(&self, arm_of: impl Fn(u8, As) -> u8) -> Option<Box<[u8]>> {
-        if self.live == BUCKETS {
+        if self.lives() == BUCKETS {
             return None;
         }
         let arm = |owner: u8| match owner {

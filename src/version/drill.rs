@@ -309,6 +309,8 @@ impl<I: ?Sized> Recent<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::version::input::Keep;
 
@@ -358,8 +360,14 @@ mod tests {
             Recent::new(|input| Box::new(Keep::new(*input)), Drill::new().inputs(1).unwrap());
         let at = Timestamp::from_unix_seconds;
         assert!(recent.due(at(0)).is_none());
+        let recent = Arc::new(recent);
         let held = recent.copies.lock();
-        recent.offer(&7);
+        let (own, (tell, told)) = (Arc::clone(&recent), crossbeam_channel::bounded(1));
+        std::thread::spawn(move || {
+            own.offer(&7);
+            let _ = tell.send(());
+        });
+        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "it waits");
         drop(held);
         assert!(recent.due(at(1)).is_none());
         recent.offer(&8);

@@ -282,8 +282,8 @@ impl Known {
     }
 
     /// Its calls, for whoever counts them without keeping the version.
-    pub(crate) fn calls(&self) -> Arc<InFlight> {
-        Arc::clone(&self.in_flight)
+    pub(crate) fn calls(&self) -> &Arc<InFlight> {
+        &self.in_flight
     }
 
     /// The same, where some of callers' are under way.
@@ -326,7 +326,7 @@ impl Known {
     /// Whether it is to be woken before it answers. One that is being woken is, whatever is known of its tier, until it is awake.
     pub(crate) fn is_cold(&self) -> bool {
         let readiness = self.readiness.lock();
-        // TargetTier cold: it may be on its way there.
+        // Wanted cold: it may be on its way there.
         readiness.waking > 0 || self.wanted.tier() == Tier::Cold || readiness.tier == Tier::Cold
     }
 

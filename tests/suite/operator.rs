@@ -105,10 +105,10 @@ fn handles_of_different_types_are_ticked_and_ended_by_name() {
     assert!(!operator.status().rollouts[0].withheld);
     assert!(!operator.cancel_staging("v3"), "nothing is being staged");
     for operator in models.iter() {
-        operator.close(seconds(5)).unwrap();
+        operator.close(seconds(60)).unwrap();
         assert!(operator.status().closed);
     }
-    operator.close(seconds(5)).unwrap();
+    operator.close(seconds(60)).unwrap();
     let closed = late.events().into_iter().filter(|event| event.kind == EventKind::Closed);
     assert_eq!(closed.count(), 1);
 }

@@ -163,12 +163,17 @@ pub(crate) fn quarantine_of(head: &Head) -> Option<Duration> {
 /// What happened when a head was agreed on. An event that this release does not know is left out.
 pub(crate) fn events_of(head: &Head) -> Vec<Told> {
     let told = head.more.get(EVENTS).and_then(Json::as_array);
-    told.into_iter().flatten().filter_map(|told| serde_json::from_value(told.clone()).ok()).collect()
+    told.into_iter().flatten().cloned().filter_map(known).collect()
 }
 
 /// The same with what happened since the head of this place was agreed on.
 pub(super) fn events_since(head: &Head, seen: Place) -> Vec<Told> {
-    head.events_since(seen).into_iter().filter_map(|told| serde_json::from_value(told).ok()).collect()
+    head.events_since(seen).into_iter().filter_map(known).collect()
+}
+
+/// An event of a kind that this release knows: no handle announces another.
+fn known(told: Json) -> Option<Told> {
+    serde_json::from_value(told).ok().filter(|told: &Told| told.kind != EventKind::Unknown)
 }
 
 /// What time it is for plans, once somebody has judged for so long in all: `at` is what the head itself says, and no later moment.
@@ -206,8 +211,9 @@ pub(crate) fn told_cause(cause: &Cause) -> String {
 }
 
 fn cause_of(lowering: &Lowering) -> Cause {
-    serde_json::from_str(&lowering.cause)
-        .unwrap_or_else(|_| Cause::Operator { reason: lowering.cause.clone() })
+    let known = serde_json::from_str(&lowering.cause).ok().filter(|cause| *cause != Cause::Unknown);
+    // What a later release says stays as it is, for those who know it.
+    known.unwrap_or_else(|| Cause::Operator { reason: lowering.cause.clone() })
 }
 
 /// What a head says of itself, for people: whoever judges lowers by a cause, which is no text.
@@ -288,5 +294,20 @@ mod tests {
         // again. Cause: what did not fit was forgotten altogether. Fix: of what does not fit in full the first digits are kept.
         let before = [4_095, 3_000, 2_000, 0].map(|number| read.tries.before(identity(number)));
         assert_eq!(before, [1, 1, 1, 0]);
+    }
+
+    /// Bug: in a rolling deploy a member announced an event of a kind that it does not know, and told of a cause that it does not know nothing but that.
+    /// Cause: both had come to be read as unknown, where it was relied on that they cannot be read. Fix: one is left out, of the other the
+    /// text stays.
+    #[test]
+    fn what_a_later_release_has_told_is_left_out_or_stays_as_it_is() {
+        let kind = serde_json::to_value(EventKind::TookOver).unwrap();
+        let later = serde_json::json!({"event": "teleported", "where": "to the moon"});
+        let told = [kind, later].map(|kind| known(serde_json::json!({"by": null, "kind": kind})));
+        assert!(matches!(&told, [Some(Told { kind: EventKind::TookOver, .. }), None]), "{told:?}");
+        let cause = String::from(r#"{"cause":"teleported"}"#);
+        let lowering =
+            Lowering { attempt: 1, identity: "of v2".into(), cause: cause.clone(), by: "guard".into() };
+        assert_eq!(cause_of(&lowering), Cause::Operator { reason: cause });
     }
 }

@@ -149,10 +149,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn bring(&self, agent: &mut Agent, version: Arc<dyn AnyVersion>) {
         let control = &mut *self.control.lock();
         let known = agent.versions.get(&version.id).filter(|known| known.identity == version.identity);
-        let is_used = |known| control.loaded().iter().any(|used| Arc::ptr_eq(used, known));
         let over = match known {
             Some(known) if Arc::ptr_eq(known, &version) => None,
-            Some(known) if is_used(known) => Some(version),
+            Some(known) if control.uses(known) => Some(version),
             _ => agent.versions.insert(version.id, version),
         };
         // To drop it is an engine's code, which is run under no lock.
@@ -1324,6 +1323,8 @@ mod tests {
         }
         assert!(staged.is_some() && handle.status().threads.iter().any(|thread| thread.name == OPENER));
         let end = std::thread::spawn(move || drop(handle));
+        // So that it is at its end before the version is there. Where it is not by then, this shows less.
+        std::thread::park_timeout(Duration::from_millis(100));
         drop(release);
         end.join().unwrap();
         assert!(freed.load(Ordering::SeqCst), "live is freed before the handle is gone");

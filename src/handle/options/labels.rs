@@ -155,12 +155,10 @@ impl Labels {
 
     /// How long outcomes are waited for at least: evidence is complete, and silence settled, before they cease to be.
     fn horizon_min(&self) -> Duration {
-        let complete = self.arrival.and_then(|arrival| match arrival {
-            Arrival::CompleteAfter(age) => Some(age),
-            Arrival::AtRandom => None,
-        });
-        let settled = self.assumed.as_ref().map(|(after, _)| *after);
-        complete.max(settled).unwrap_or_default().saturating_mul(2)
+        match self.maturity() {
+            Some(Maturity::After(age)) => age.saturating_mul(2),
+            Some(Maturity::AsTheyCome) | None => Duration::ZERO,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), ArgumentError> {
@@ -190,7 +188,7 @@ impl Labels {
         if let Some(said) = self.horizon {
             let (said, least) = (said.as_secs_f64(), self.horizon_min().as_secs_f64());
             let (enough, allowed) = if least > 0.0 {
-                let until = "twice as long as until labels are complete";
+                let until = "twice as long as until labels are complete or silence is settled";
                 (said >= least, format!("at least {least} s, {until}"))
             } else {
                 (said > 0.0, String::from("longer than 0 s"))

@@ -453,18 +453,19 @@ fn background() -> Threads {
     Threads::background().tick_every(Duration::from_millis(2)).stripes(1)
 }
 
+/// A handle that shadows, with those threads.
+fn shadowed(clock: &Clock) -> ModelHandle<f64, f64> {
+    let builder = builder(clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new());
+    builder.threads(background()).build().unwrap()
+}
+
 /// Bug: a shadow that hung blocked its worker for ever, in silence, and no version was shadowed after it. Cause: a worker was
 /// begun once, and nobody looked what it was at. Fix: the tick gives one up whose copy takes longer than it may, tells of it and
 /// begins another; the one that returns at last ends, and what it came to counts nowhere.
 #[test]
 fn a_shadow_worker_that_hangs_is_given_up_and_another_takes_its_place() {
     let clock = clock();
-    let service = builder(&clock)
-        .live("v1", says("one", 0.1))
-        .shadowing(Shadowing::new())
-        .threads(background())
-        .build()
-        .unwrap();
+    let service = shadowed(&clock);
     let hanging = Arc::new(Hanging::default());
     let stop = AtomicBool::new(false);
     let _let_go = LetGo(&hanging, &stop);
@@ -517,12 +518,7 @@ fn a_shadow_worker_that_hangs_is_given_up_and_another_takes_its_place() {
 #[test]
 fn no_more_than_a_few_threads_are_given_up_at_one_time() {
     let clock = clock();
-    let service = builder(&clock)
-        .live("v1", says("one", 0.1))
-        .shadowing(Shadowing::new())
-        .threads(background())
-        .build()
-        .unwrap();
+    let service = shadowed(&clock);
     let hanging = Arc::new(Hanging::default());
     let stop = AtomicBool::new(false);
     let _let_go = LetGo(&hanging, &stop);
@@ -553,12 +549,7 @@ fn no_more_than_a_few_threads_are_given_up_at_one_time() {
 #[test]
 fn closing_waits_for_no_thread_that_was_given_up() {
     let clock = clock();
-    let service = builder(&clock)
-        .live("v1", says("one", 0.1))
-        .shadowing(Shadowing::new())
-        .threads(background())
-        .build()
-        .unwrap();
+    let service = shadowed(&clock);
     let hanging = Arc::new(Hanging::default());
     let stop = AtomicBool::new(false);
     let _let_go = LetGo(&hanging, &stop);
@@ -576,12 +567,7 @@ fn closing_waits_for_no_thread_that_was_given_up() {
 /// returned at once. Fix: all wait for the same end, each up to its own deadline.
 #[test]
 fn every_close_waits_for_the_same_end() {
-    let service = builder(&clock())
-        .live("v1", says("one", 0.1))
-        .shadowing(Shadowing::new())
-        .threads(background())
-        .build()
-        .unwrap();
+    let service = shadowed(&clock());
     let hanging = Arc::new(Hanging::default());
     let stop = AtomicBool::new(false);
     let let_go = LetGo(&hanging, &stop);
@@ -591,6 +577,8 @@ fn every_close_waits_for_the_same_end() {
     let first = service.clone();
     let first = std::thread::spawn(move || first.close(seconds(2)));
     wait_until("it closes", || service.status().closed);
+    let patient = service.clone();
+    let patient = std::thread::spawn(move || patient.close(Duration::MAX));
     let second = service.close(Duration::from_millis(50)).unwrap_err();
     assert!(!second.busy.is_empty() && second.deadline == Duration::from_millis(50), "{second}");
     let busy = |error: &CloseError| error.busy == ["switchback-shadow"];
@@ -599,7 +587,9 @@ fn every_close_waits_for_the_same_end() {
     wait_until("the other threads have ended", || busy(&close()));
     let third = close();
     assert_eq!(third.to_string(), "still busy after 50ms: switchback-shadow; it ends when that is done");
+    assert!(!patient.is_finished(), "it waits on, and keeps nobody else waiting");
     drop(let_go);
+    patient.join().unwrap().unwrap();
     service.close(Duration::from_secs(60)).unwrap();
     service.close(Duration::ZERO).unwrap();
 }
@@ -608,12 +598,7 @@ fn every_close_waits_for_the_same_end() {
 /// for all threads of the handle, also where it is one of them. Fix: one of them waits for none, and is told that it is busy.
 #[test]
 fn a_close_on_a_thread_of_the_handles_waits_for_nobody() {
-    let service = builder(&clock())
-        .live("v1", says("one", 0.1))
-        .shadowing(Shadowing::new())
-        .threads(background())
-        .build()
-        .unwrap();
+    let service = shadowed(&clock());
     let within: Arc<OnceLock<ModelHandle<f64, f64>>> = Arc::default();
     let handle = Arc::clone(&within);
     let (tell, told) = std::sync::mpsc::channel();
@@ -627,6 +612,37 @@ fn a_close_on_a_thread_of_the_handles_waits_for_nobody() {
     let busy = told.recv_timeout(Duration::from_secs(60)).unwrap().unwrap_err().busy;
     assert!(busy.contains(&String::from("switchback-shadow")), "{busy:?}");
     service.close(Duration::from_secs(60)).unwrap();
+}
+
+/// Bug: a guard that closed the handle where it was dropped waited for itself. Cause: what a close has taken off was dropped while others were held
+/// off. Fix: afterwards.
+#[test]
+fn a_guard_may_close_the_handle_where_it_is_dropped() {
+    struct Closes(ModelHandle<f64, f64>, Sender<bool>);
+
+    impl Guard for Closes {
+        fn name(&self) -> String {
+            "closes".into()
+        }
+
+        fn judge(&self, _: &Comparison<'_>) -> Evidence {
+            Evidence::new("closes", Verdict::Inconclusive)
+        }
+    }
+
+    impl Drop for Closes {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.close(Duration::MAX).is_ok());
+        }
+    }
+
+    let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.guard(Closes(service.clone(), tell)).canary(0.5).unwrap();
+    let closing = std::thread::spawn(move || service.close(Duration::MAX).is_ok());
+    wait_until("it has ended", || closing.is_finished());
+    assert!(told.try_recv().unwrap() && closing.join().unwrap());
 }
 
 fn stages_and_hangs(at: Activity, build: impl FnOnce(Builder<f64, f64>) -> ModelHandle<f64, f64>) {
@@ -889,7 +905,8 @@ fn staging_is_cancelled_at_once_whatever_the_version_is_doing() {
             let model = Stuck::new("hangs", Activity::Loading, &hanging);
             let staging = scope.spawn(|| service.stage("v2", model).map(drop));
             wait_until("it hangs", || hanging.inside() == inside + 1);
-            assert!(service.cancel_staging("v2"));
+            // As whoever has it without its types.
+            assert!(service.operator().cancel_staging("v2"));
             assert!(matches!(staging.join().unwrap(), Err(StageError::Load(LoadError::Cancelled))));
             assert_eq!(hanging.inside(), inside + 1, "it hangs still");
             assert!(!service.cancel_staging("v2"));
@@ -1089,7 +1106,7 @@ fn a_destructor_that_never_returns_ends_no_ticks() {
 
 /// Bug: a destructor that took two intervals or more lapsed the lease, so that a canary answered nobody, and several of them ended all ticks for
 /// as long as they took together. Cause: each was waited for by itself, and for two intervals. Fix: all of them together are waited for no longer
-/// than one, and those that were not begun are freed by a later tick.
+/// than one and a half, and those that were not begun once half of one was over are freed by a later tick.
 #[test]
 fn destructors_that_hang_lapse_no_lease() {
     let clock = clock();
@@ -1349,7 +1366,9 @@ fn a_candidate_that_panics_beside_its_caller_has_failed_and_ends_no_thread() {
 fn no_answer_is_lost_to_a_candidate_that_hangs_on_some_calls() {
     const CALLS: usize = 300;
     let hanging = Arc::new(Hanging::default());
+    // No breaker: on a busy machine calls that do end miss the deadline too, and it would spare the candidate the rest.
     let limits = Limits::new().candidate_deadline(Duration::from_millis(100)).overdue_after(seconds(3_600));
+    let limits = limits.circuit_breaker(0);
     let service = builder(&Clock::system())
         .live("v1", says("one", 0.1))
         .inputs(Inputs::new().copied())
@@ -1371,20 +1390,28 @@ fn no_answer_is_lost_to_a_candidate_that_hangs_on_some_calls() {
             .map(|_| {
                 scope.spawn(|| {
                     together.wait();
-                    (0..CALLS).filter(|_| service.predict(&0.5).is_ok()).count()
+                    let mut answered = 0;
+                    // Some more on a busy machine, until several hang.
+                    while answered < CALLS || hanging.inside() < 4 {
+                        service.predict(&0.5).unwrap();
+                        answered += 1;
+                    }
+                    answered
                 })
             })
             .collect();
         let answered: usize = asking.into_iter().map(|thread| thread.join().unwrap()).sum();
-        assert_eq!(answered, THREADS * CALLS, "all of them while it hangs");
-        // How many depends on the machine: on a busy one calls that do end miss the deadline too, and the circuit breaker opens.
-        assert!(hanging.inside() > 0);
+        assert!(
+            answered >= THREADS * CALLS && hanging.inside() >= 4,
+            "{answered}, {} hang",
+            hanging.inside()
+        );
         wait_until("those that end have ended", || {
             rollout.status().unwrap().in_flight.calls == hanging.inside()
         });
         let status = service.status();
         let counted: u64 = status.versions.iter().map(|version| version.total.requests).sum();
-        assert_eq!(counted, (THREADS * CALLS) as u64, "each counts once");
+        assert_eq!(counted, answered as u64, "each counts once");
         let missed = errors(&total(&status, "v2"), ErrorKind::Deadline);
         assert!(missed >= hanging.inside() as u64, "{missed} missed, {} hang", hanging.inside());
     });

@@ -55,7 +55,7 @@ fn a_thread_that_is_told_of_events_ends_once_the_handle_was_closed() {
     service.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
     let (seen, told) = std::sync::mpsc::channel();
     let thread = service.subscribe(64).spawn(move |event| seen.send(event.kind.name()).unwrap()).unwrap();
-    service.close(seconds(5)).unwrap();
+    service.close(seconds(60)).unwrap();
     wait_until("it has ended", || thread.is_finished());
     // Whoever waits up to a time is told that none is worth waiting for.
     assert!(service.subscribe(64).has_ended());
