@@ -13,6 +13,10 @@ const FEWEST: f64 = 0.07;
 /// How often a version fails that is to be passed over, at least: the alternative of the likelihood ratio.
 const OUTRIGHT: f64 = 0.5;
 
+/// From so many shared failures on the older half is forgotten, and as much of the version's own: how often live fails by now is seen
+/// from these. Without it a version that does not recover from an outage of both is asked for one and a half times as long as that was.
+const LATELY: u32 = 64;
+
 /// Trips after failures in a row, as many as tell failing on at least half of the requests from failing as live does.
 pub(crate) struct Breaker {
     /// Failures in a row beside a live that is well; 0 for never.
@@ -60,7 +64,11 @@ impl Breaker {
             return false;
         }
         if live_failed {
-            streak.shared = streak.shared.saturating_add(1);
+            streak.shared += 1;
+            if streak.shared > LATELY {
+                // Of both alike: which share of them live had as well stays what it was.
+                (streak.own, streak.shared) = (streak.own / 2, streak.shared / 2);
+            }
             return false;
         }
         streak.own = streak.own.saturating_add(1);
@@ -104,6 +112,19 @@ mod tests {
         // It begins within the outage, and live answers now and then.
         let mostly = (0..10_000).map(|number| Some(number % 2 == 0));
         assert_eq!(run(&Breaker::new(5), mostly), None);
+    }
+
+    /// Bug: a candidate that did not recover from an outage of 1,000 requests which live had as well was asked 1,513 times more before
+    /// it was passed over. Cause: what both had failed on was forgotten by an answer alone, which such a candidate never gives. Fix:
+    /// from some number on the older half of it is forgotten.
+    #[test]
+    fn a_version_that_does_not_recover_is_passed_over_however_long_both_were_out() {
+        for both in [0, 20, 64, 100, 1_000, 100_000] {
+            let outage = std::iter::repeat_n(Some(true), both);
+            let tripped = run(&Breaker::new(5), outage.chain(std::iter::repeat_n(Some(false), 2_000)));
+            let alone = tripped.expect("it answers nobody any more") - both;
+            assert!((5..=120).contains(&alone), "{both} of both, {alone} alone");
+        }
     }
 
     /// Bug: a version that fails on all that one busy user asks was passed over for failing in a row.
