@@ -76,14 +76,15 @@ pub(crate) struct Judge<C: Counts> {
     takes_over: bool,
     /// When it is looked at once more, whatever chance says: after a long pause a look finds that it has moved, and not when.
     looks_again: Option<Timestamp>,
-    /// When the own ledger was sent that was acknowledged last.
+    /// When the own ledger was sent that is there.
     acked: Timestamp,
     /// When the tick was begun that it came of.
     asked: Timestamp,
     /// When something was last asked or answered in a tick, and the longest rest between two of those in it.
     went_on: Timestamp,
     rested: Duration,
-    own_nonce: Hex,
+    /// The own ledger that was put last, whether it is there or not: its nonce, when it was sent, and when its tick was begun.
+    own_put: (Hex, Timestamp, Timestamp),
     quiet_until: Timestamp,
     jitter: u64,
     rows: BTreeMap<Hex, Kept<C>>,
@@ -149,7 +150,7 @@ impl<C: Counts> Judge<C> {
             asked: now,
             went_on: now,
             rested: Duration::ZERO,
-            own_nonce: Hex(chance.bits()),
+            own_put: (Hex(chance.bits()), now, now),
             quiet_until: now,
             jitter: chance.bits() % 2_000,
             rows: BTreeMap::new(),
@@ -262,7 +263,7 @@ impl<C: Counts> Judge<C> {
                 }
             }
             (At::Ledger(tick), Reply::Value { value: Value::Ledger(ledger), tag, .. }) => {
-                let own = ledger.nonce == self.own_nonce;
+                let own = ledger.nonce == self.own_put.0;
                 self.saw(ledger, tag, now);
                 // Another's: it judges, or a restore has put an older one back. Either way this one has lost.
                 if own || !following.rules.keep(ProtocolRule::StandDown) {
@@ -394,6 +395,12 @@ impl<C: Counts> Judge<C> {
             self.moved = now;
             self.ledger = Some((Arc::clone(ledger), tag.clone()));
         }
+        // It was put, and nobody said so: what has passed until it was sent is in it, and is not counted once more.
+        if let (nonce, sent, asked) = self.own_put
+            && nonce == ledger.nonce
+        {
+            (self.acked, self.asked) = (sent, asked);
+        }
     }
 
     fn stand_down(&mut self, now: Timestamp) {
@@ -451,8 +458,8 @@ impl<C: Counts> Judge<C> {
                 } else {
                     next.active_ms = next.active_ms.saturating_add(spent.as_millis() as u64);
                 }
-                self.own_nonce = Hex(chance.bits());
-                next.nonce = self.own_nonce;
+                next.nonce = Hex(chance.bits());
+                self.own_put = (next.nonce, now, tick.asked);
                 next.judge = self.life;
                 judgement.absorb(over.head(), &before, &found, &mut next);
                 next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;
