@@ -190,14 +190,15 @@ pub(crate) fn forecast(
             ));
         }
         let lasts = quantile(&rehearsed.lasted[place], 0.5);
-        if let (Some(lasts), Some(allowed)) = (lasts, step.max_duration)
-            && lasts > allowed
+        // What is shown in time may wait for the cycle however long.
+        let decided = quantile(&rehearsed.decided[place], 0.5);
+        if let (Some(decided), Some(allowed)) = (decided, Allowed::by(step, stage.reach, traffic))
+            && decided > allowed.time
         {
             undecidable.push(format!(
-                "at {} it takes about {} to decide, and the plan allows {}",
+                "at {} it takes about {} to decide, and the plan allows {allowed}",
                 step.exposure(),
-                Span(lasts),
-                Span(allowed),
+                Span(decided),
             ));
         }
         steps.push(StepForecast { exposure: step.exposure(), guards, lasts });
@@ -245,9 +246,10 @@ fn stages(plan: &Plan, pairs: bool, traffic: &Traffic) -> Vec<Stage> {
         if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
-        let answered = step.min_predictions as f64 / reach.candidate_per_second(traffic).max(1e-12);
-        let least = plan.lasts(place).as_secs_f64().max(answered);
-        Stage { reach, next: plan.weight_after(place), least }
+        let asked = reach.seconds_until(step, traffic);
+        let least = plan.lasts(place).as_secs_f64().max(asked);
+        let allowed = Allowed::by(step, reach, traffic).map_or(f64::INFINITY, |most| most.time.as_secs_f64());
+        Stage { reach, next: plan.weight_after(place), asked, least, allowed }
     };
     plan.steps().iter().enumerate().map(of_step).collect()
 }
@@ -285,31 +287,72 @@ pub(crate) fn undecidable(
         if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
-        let within = step.max_duration.unwrap_or(Forecast::HORIZON);
+        let allowed = Allowed::by(step, reach, traffic);
+        let within = allowed.as_ref().map_or(Forecast::HORIZON, |allowed| allowed.time);
         let asked = Asked::Equality(plan.weight_after(place));
         let stuck = subjects.iter().find(|subject| {
             let question = Question { subject, asked, reach, thresholds, failures_are_judged, traffic };
             reach.shows(&subject.design) && !decides(question, within)
         });
         if let Some(subject) = stuck {
-            let (guard, exposed, within) = (subject.rule.to_string(), step.exposure(), Span(within));
+            let (guard, exposed) = (subject.rule.to_string(), step.exposure());
             return Some(format!(
-                "\"{guard}\" will not be decided at {exposed} within {within}, as traffic is"
+                "\"{guard}\" will not be decided at {exposed} within {}, as traffic is",
+                told(allowed.as_ref())
             ));
         }
-        let answered = step.min_predictions as f64 / reach.candidate_per_second(traffic).max(1e-12);
-        let answered = Duration::try_from_secs_f64(traffic.wall_seconds(answered)).unwrap_or(Duration::MAX);
-        if answered > within {
-            return Some(format!(
-                "the {} predictions that its step asks for take about {} at {}, as traffic is: more than {}",
-                step.min_predictions,
-                Span(answered),
-                step.exposure(),
-                Span(within),
-            ));
+        for (number, what, answered) in [
+            (step.min_predictions, "predictions", reach.seconds_until_predictions(step, traffic)),
+            (step.min_labels, "outcomes", reach.seconds_until_labels(step, traffic)),
+        ] {
+            let answered = Duration::try_from_secs_f64(answered).unwrap_or(Duration::MAX);
+            if answered > within {
+                let after = if answered > Forecast::HORIZON {
+                    format!("take more than {}", Span(Forecast::HORIZON))
+                } else {
+                    format!("take about {}", Span(answered))
+                };
+                return Some(format!(
+                    "the {number} {what} that its step asks for {after} at {}, as traffic is: more than {}",
+                    step.exposure(),
+                    told(allowed.as_ref()),
+                ));
+            }
         }
     }
     None
+}
+
+/// The time that a step may take to decide: as it was said, or until as many predictions have come as may.
+struct Allowed {
+    time: Duration,
+    /// Where these are what ends it.
+    predictions: Option<u64>,
+}
+
+impl Allowed {
+    fn by(step: &Step, reach: Reach, traffic: &Traffic) -> Option<Self> {
+        let by_time = step.max_duration.map(|time| Self { time, predictions: None });
+        let by_predictions = step.max_predictions.map(|most| {
+            let seconds = reach.wall_seconds_until(most, 1.0, traffic);
+            let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            Self { time, predictions: Some(most) }
+        });
+        by_time.into_iter().chain(by_predictions).min_by_key(|allowed| allowed.time)
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.predictions {
+            None => Span(self.time).fmt(f),
+            Some(most) => write!(f, "{most} predictions, which take about {}", Span(self.time)),
+        }
+    }
+}
+
+fn told(allowed: Option<&Allowed>) -> String {
+    allowed.map_or_else(|| Span(Forecast::HORIZON).to_string(), Allowed::to_string)
 }
 
 /// Half of the time an answer comes sooner than this, and eight times of ten between these; nothing where it does not within

@@ -4,7 +4,7 @@ use super::traffic::Traffic;
 use crate::base::share::Share;
 use crate::rollout::guard::design::Design;
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::Exposure;
+use crate::rollout::plan::{Exposure, Step};
 use crate::stats::counting::keys::Keys;
 use crate::stats::sequential::Odds;
 
@@ -135,6 +135,30 @@ impl Reach {
     pub(crate) fn candidate_per_second(self, traffic: &Traffic) -> f64 {
         let weight = self.weight.fraction();
         traffic.requests_per_second * ((1.0 - weight) * self.sample + weight)
+    }
+
+    /// In how many seconds all has come that a step asks for.
+    pub(crate) fn seconds_until(self, step: &Step, traffic: &Traffic) -> f64 {
+        self.seconds_until_predictions(step, traffic).max(self.seconds_until_labels(step, traffic))
+    }
+
+    pub(crate) fn seconds_until_predictions(self, step: &Step, traffic: &Traffic) -> f64 {
+        self.wall_seconds_until(step.min_predictions, 1.0, traffic)
+    }
+
+    pub(crate) fn seconds_until_labels(self, step: &Step, traffic: &Traffic) -> f64 {
+        match step.min_labels {
+            0 => 0.0,
+            labels => {
+                let after = traffic.labels_after.as_secs_f64();
+                self.wall_seconds_until(labels, traffic.labelled, traffic) + after
+            }
+        }
+    }
+
+    /// In how many seconds so many of the candidate's runs have come, of which only a share counts.
+    pub(crate) fn wall_seconds_until(self, runs: u64, share: f64, traffic: &Traffic) -> f64 {
+        traffic.wall_seconds(runs as f64 / (self.candidate_per_second(traffic) * share).max(1e-12))
     }
 
     pub(crate) fn arms_per_second(self, traffic: &Traffic) -> Option<(Odds, f64, f64)> {

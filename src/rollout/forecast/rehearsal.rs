@@ -24,8 +24,12 @@ pub(crate) struct Stage {
     pub(crate) reach: Reach,
     /// The share that comes after it.
     pub(crate) next: Share,
+    /// What it asks for has come after so many seconds.
+    pub(crate) asked: f64,
     /// It does not end before, in seconds.
     pub(crate) least: f64,
+    /// It is given up where it is not decided before, in seconds.
+    pub(crate) allowed: f64,
 }
 
 /// One guard over all stages, whatever it counts.
@@ -173,6 +177,8 @@ fn enough(
 pub(crate) struct Rehearsed {
     /// How long each stage lasted, run by run; infinity where a guard did not pass in time.
     pub(crate) lasted: Vec<Vec<f64>>,
+    /// After how long each had all that it asks for and every guard had passed, so that it waited for time alone.
+    pub(crate) decided: Vec<Vec<f64>>,
     /// How long each guard took in each stage: by stage, guard, and run.
     pub(crate) passed: Vec<Vec<Vec<f64>>>,
     /// How long all of it took.
@@ -194,6 +200,7 @@ pub(crate) fn rehearse(
 ) -> Rehearsed {
     let mut told = Rehearsed {
         lasted: vec![Vec::new(); stages.len()],
+        decided: vec![Vec::new(); stages.len()],
         passed: vec![vec![Vec::new(); guards.len()]; stages.len()],
         whole: Vec::new(),
     };
@@ -210,8 +217,10 @@ pub(crate) fn rehearse(
             guards.iter_mut().for_each(|guard| guard.counting.begin_stage());
             let mut after = vec![f64::INFINITY; guards.len()];
             // As soon as anything can be told.
-            let first = (1.0 / traffic.requests_per_second.max(1e-9)).max(stage.least / 64.0);
+            let first = (1.0 / traffic.requests_per_second.max(1e-9))
+                .max(stage.least.min(stage.allowed).min(HORIZON.as_secs_f64()) / 64.0);
             let (mut before, mut since) = (0.0, (first / tick).ceil() * tick);
+            let mut decided = f64::INFINITY;
             let lasted = loop {
                 let mut all = true;
                 for (which, guard) in guards.iter_mut().enumerate() {
@@ -224,6 +233,9 @@ pub(crate) fn rehearse(
                         let shown = some_tick(before, since, tick, &mut chance);
                         after[which] = if guard.shows[place] { shown } else { 0.0 };
                     }
+                }
+                if all && since >= stage.asked && decided.is_infinite() {
+                    decided = f64::midpoint(before.max(stage.asked), since);
                 }
                 if all && since >= stage.least {
                     break some_tick(before.max(stage.least - tick), since, tick, &mut chance);
@@ -238,6 +250,7 @@ pub(crate) fn rehearse(
                 since = if since < stage.least { next.min((stage.least / tick).ceil() * tick) } else { next };
             };
             told.lasted[place].push(lasted);
+            told.decided[place].push(decided);
             after.into_iter().enumerate().for_each(|(which, after)| told.passed[place][which].push(after));
             now += if lasted.is_finite() { lasted } else { stage.least };
             // It was looked at a little later than it was over: what came since then belongs to the next.

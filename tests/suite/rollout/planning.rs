@@ -320,6 +320,69 @@ fn a_step_that_does_not_get_its_predictions_in_time_is_said_so() {
     assert_eq!(paused, ["guards were inconclusive for longer than the plan allows"]);
 }
 
+/// Bug: of a plan whose step asks for a thousand outcomes, of which some hundred come in a day, it was said that it takes a day, and one that
+/// is given up after a thousand predictions was said to be promoted in the end. Cause: of what a step asks for and allows the forecast knew
+/// predictions and times alone, and of the other things nothing. Fix: it knows all four.
+///
+/// Bug: a plan that decides within its hour was said not to, where its last step waits for its cycle of a day. Cause: what a step may take was
+/// held against how long it lasts. Fix: against how long it takes to be decided.
+#[test]
+fn a_forecast_knows_all_that_a_step_asks_for_and_allows() {
+    let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+    let (wide, narrow) =
+        (guard::error_rate().at_most(0.3).unwrap(), guard::error_rate().at_most(0.01).unwrap());
+    let mut traffic = Traffic::new(1.0);
+    (traffic.labelled, traffic.error_rate) = (0.01, 0.001);
+    let day = Duration::from_secs(86_400);
+    let forecast = |rule: &Rule, step: Step| {
+        let plan = Plan::new([step]).unwrap();
+        service.forecast(std::slice::from_ref(rule), &plan, &traffic).unwrap()
+    };
+    let of = |step: Step| forecast(&wide, step);
+    let canary = || Step::canary(0.1).unwrap();
+    let usual = of(canary()).promoted_after.unwrap();
+    assert!((day..day + day / 10).contains(&usual), "{usual:?}");
+    // At one request in ten of one a second, of which one in a hundred is labelled, these take 11.6 days.
+    let labelled = of(canary().min_labels(1_000)).promoted_after.unwrap();
+    assert!((day * 11..day * 13).contains(&labelled), "{labelled:?}");
+    let spent = forecast(&narrow, canary().max_predictions(20).min_predictions(10));
+    assert_eq!(spent.promoted_after, None);
+    let told = "and the plan allows 20 predictions, which take about 3.3 minutes";
+    assert!(spent.undecidable[0].ends_with(told), "{spent}");
+    let waits = of(canary().max_duration(Duration::from_secs(3_600))).promoted_after;
+    assert_eq!(waits, Some(usual), "it is shown within the hour, and waits");
+}
+
+/// Bug: a plan whose step asks for more outcomes than come in its time was run without a word. Cause: the warning counted predictions alone. Fix: it
+/// counts both.
+#[test]
+fn a_step_that_does_not_get_its_outcomes_in_time_is_said_so() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    for _ in 0..60 {
+        for (number, answer) in ask(&service, 10).into_iter().enumerate() {
+            if number == 0 {
+                service.feedback(answer.id(), Outcome::class(0));
+            }
+        }
+        tick(&service, &clock);
+    }
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap().guard(guard::error_rate().at_most(0.6));
+    let step = Step::canary(0.5).unwrap().max_duration(seconds(60)).min_predictions(10).min_labels(1_000);
+    rollout.run(plan([step])).unwrap();
+    let said = events(&service, |kind| match kind {
+        EventKind::Undecidable { forecast, .. } => Some(forecast.clone()),
+        _ => None,
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with(
+            "the 1000 outcomes that its step asks for take about 33 minutes at a canary of 50 %"
+        ),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn a_forecast_rests_on_numbers_that_make_sense() {
     let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
