@@ -41,7 +41,6 @@ use crate::stats::counting::intake::Intake;
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
-use crate::stats::sequential::EValue;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -418,7 +417,7 @@ impl Control {
         for number in numbers {
             let Some(attempt) = self.attempt_mut(number) else { continue };
             for test in attempt.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
-                (test.peak, test.watch) = (EValue::ZERO, None);
+                test.watch = None;
             }
             self.begin_anew(
                 number,

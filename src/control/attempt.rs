@@ -451,6 +451,16 @@ impl Attempt {
         }
     }
 
+    /// The counts begin at nothing: what tests and watches remember is of other ones.
+    pub(crate) fn forget_what_was_judged(&mut self) {
+        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+            test.peak = EValue::ZERO;
+            if let Some(watch) = &mut test.watch {
+                watch.seen = Events::default();
+            }
+        }
+    }
+
     /// Begins to watch the new live, by what it was like as a candidate.
     pub(crate) fn begin_watch(&mut self) {
         let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
@@ -485,6 +495,14 @@ impl Attempt {
             if test.design.beside.is_some() {
                 Arc::make_mut(&mut test.design).beside = None;
             }
+        }
+    }
+
+    /// The version before begins to run beside the watched live: from here on pairs tell.
+    pub(crate) fn wait_for_pairs(&mut self, now: Timestamp) {
+        let tests = self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
+        for watch in tests.filter(|test| test.design.can_be_paired()).filter_map(|test| test.watch.as_mut()) {
+            watch.told = Some(now);
         }
     }
 

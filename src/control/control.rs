@@ -420,6 +420,7 @@ impl Control {
             first_request: None,
             idle: Duration::ZERO,
             anew: 0,
+            forgotten: Duration::ZERO,
             watch: Duration::ZERO,
         };
         let course = Course::new(now, self.announcer.next(), false, &state);
@@ -684,6 +685,9 @@ impl Control {
         attempt.divergence = Divergence::default();
         attempt.before_step = (0, 0);
         attempt.carried = (0, 0);
+        attempt.end_doubt();
+        attempt.forget_what_was_judged();
+        attempt.state.forget(desk.now);
         let before = [
             std::mem::replace(&mut attempt.candidate, candidate),
             std::mem::replace(&mut attempt.control, control),

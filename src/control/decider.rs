@@ -12,6 +12,7 @@ use super::adopt::{AfterCrash, Start};
 use super::attempt::Attempt;
 use super::control::{Control, end_freeze};
 use super::desk::Desk;
+use super::doubt::Doubt;
 use super::event::{Cause, Event, EventKind};
 use super::moves::RollbackOutcome;
 use super::probe::Probe;
@@ -176,6 +177,9 @@ pub(crate) struct Course {
     /// Until when plans wait for their cycle and for nothing else.
     #[serde(default)]
     pub(crate) waits: Vec<(u32, Timestamp)>,
+    /// What is or was doubted of attempts.
+    #[serde(default)]
+    pub(crate) doubts: Vec<(u32, Doubt)>,
 }
 
 /// The consequences of a judgement.
@@ -390,6 +394,7 @@ impl Decider {
         let now = self.control.collected_at;
         let mut evidence: OrderedMap<u32, SavedAttemptEvidence> =
             course.evidence.into_iter().map(|evidence| (evidence.number, evidence)).collect();
+        let doubts: OrderedMap<u32, Doubt> = course.doubts.into_iter().collect();
         for before in course.attempts {
             let Some(attempt) = self.control.attempt_mut(before.number) else { continue };
             let watched = |phase: Phase| phase == Phase::Baking;
@@ -412,6 +417,11 @@ impl Decider {
                 || attempt.probes.iter().zip(&before.probes).any(refrozen);
             if begins_anew && stays {
                 ledger.begin_era();
+            }
+            // Evidence that has begun anew is not doubted, and the next doubt takes twice as long as this one.
+            attempt.doubt = doubts.get(&before.number).copied();
+            if begins_anew || !stays {
+                attempt.end_doubt();
             }
             if stays {
                 attempt.wait_told = before.wait_told;
@@ -515,6 +525,7 @@ impl Decider {
                 .iter()
                 .filter_map(|attempt| Some((attempt.number, attempt.waits_until?)))
                 .collect(),
+            doubts: attempts.iter().filter_map(|attempt| Some((attempt.number, attempt.doubt?))).collect(),
         }
     }
 

@@ -171,6 +171,7 @@ impl Control {
             step,
             entered: now,
             idle: Duration::ZERO,
+            forgotten: Duration::ZERO,
             first_request: None,
             ..attempt.state
         };
@@ -178,6 +179,7 @@ impl Control {
         (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
         if !allocated {
             Arc::make_mut(&mut attempt.ledger).begin_era();
+            attempt.end_doubt();
         }
         let last =
             attempt.plan.as_ref().is_some_and(|plan| step.is_some_and(|step| step + 1 >= plan.steps().len()));
@@ -262,6 +264,7 @@ impl Control {
         let maturity = self.settings.exposure.maturity;
         let Some(attempt) = self.attempt_mut(number) else { return };
         attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
+        attempt.forget_what_was_judged();
         // What was wrong with the canary's traffic, or with live beside it, is over with it.
         (attempt.traffic_fault, attempt.keys_run_out, attempt.doubt) = (None, None, None);
         attempt.circuit = Circuit::default();

@@ -64,6 +64,11 @@ impl Attempt {
         }
     }
 
+    /// What was doubted is evidence no more. How long it stood in the way is kept, for the next time.
+    pub(crate) fn end_doubt(&mut self) {
+        self.doubt = self.doubt.map(|doubt| Doubt { over: true, ..doubt });
+    }
+
     /// Returns what came of live's units since the exposure changed, beside a canary and in pairs.
     fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
         let fresh = self.ledger.fresh();
@@ -292,8 +297,9 @@ impl Control {
         }
         for number in &begin_again {
             let Some(attempt) = self.attempt_mut(*number) else { continue };
-            attempt.doubt = attempt.doubt.map(|doubt| Doubt { over: true, ..doubt });
+            attempt.end_doubt();
             Arc::make_mut(&mut attempt.ledger).begin_era();
+            attempt.state.forget(now);
             let (version, last) = (attempt.version, attempt.looked);
             self.refreeze(*number, now);
             let reason = String::from("what was counted in this step could not be trusted");

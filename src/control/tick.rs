@@ -502,8 +502,9 @@ impl Control {
             let version = attempt.version;
             let is_awake = attempt.state.sample != Share::NONE;
             for place in attempt.watch() {
-                let Some(guarded) = attempt.guards.get_mut(place) else { continue };
-                let Some(test) = &mut guarded.test else { continue };
+                let Some(test) = attempt.guards.get(place).and_then(|guarded| guarded.test.as_ref()) else {
+                    continue;
+                };
                 let is_paired = self.settings.shadowing && test.design.can_be_paired();
                 if is_paired && is_awake {
                     // The version before runs beside it already, and pairs decide.
@@ -513,10 +514,15 @@ impl Control {
                 if wakes && attempt.state.sample == Share::NONE {
                     attempt.state.sample = attempt.bake.wake;
                     attempt.course.turn(desk.now, &attempt.state);
-                    // What is usual desk.now is what comes from here on.
+                    // What is usual now is what comes from here on, and what any of them is cleared of is told from here on.
                     Arc::make_mut(&mut attempt.ledger).begin_era();
+                    attempt.wait_for_pairs(now);
                     changed = true;
                 }
+                let Some(test) = attempt.guards.get_mut(place).and_then(|guarded| guarded.test.as_mut())
+                else {
+                    continue;
+                };
                 if let Some(watch) = &mut test.watch {
                     if !wakes && !watch.is_long_ago(desk.now) {
                         continue;

@@ -289,6 +289,7 @@ mod tests {
             entered: Timestamp::default(),
             first_request: None,
             anew: 0,
+            forgotten: Duration::ZERO,
             idle: Duration::ZERO,
             watch: Duration::ZERO,
         }

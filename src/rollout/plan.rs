@@ -163,7 +163,8 @@ impl Plan {
 
     /// The time after which traffic repeats itself: the last step before the promotion lasts at least so long, and what
     /// the promotion rests on comes from that step alone. By default a day, since what holds at noon need not hold at
-    /// night; of an automatic plan half of the time that a step has, where that is a day or less.
+    /// night; of an automatic plan half of the time that a step has, where that is a day or less. Where the step's evidence begins
+    /// anew within it ([`EvidenceReset`](crate::event::EventKind::EvidenceReset)), so does the cycle.
     #[must_use]
     pub fn cycle(mut self, cycle: Duration) -> Self {
         self.cycle = Some(cycle);
@@ -222,10 +223,14 @@ impl Plan {
         self.bake
     }
 
-    /// How long a step lasts at least.
-    pub(crate) fn lasts(&self, step: usize) -> Duration {
+    /// How long a step lasts at least, whose evidence was last begun anew when it had lasted for `forgotten`: what the promotion rests on
+    /// has seen a whole cycle.
+    pub(crate) fn lasts(&self, step: usize, forgotten: Duration) -> Duration {
         let own = self.steps.get(step).map_or(Duration::ZERO, |step| step.min_duration);
-        if step + 1 == self.steps.len() { own.max(self.cycle.unwrap_or(DAY)) } else { own }
+        if step + 1 != self.steps.len() {
+            return own;
+        }
+        own.max(forgotten.saturating_add(self.cycle.unwrap_or(DAY)))
     }
 
     /// The share of traffic that the candidate has after a step.

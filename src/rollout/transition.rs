@@ -35,6 +35,9 @@ pub(crate) struct State {
     /// How often what a step may take was begun to be counted anew: since it was let go on.
     #[serde(default)]
     pub(crate) anew: u32,
+    /// How long this step had lasted when its evidence was last begun anew: a promotion does not rest on what came before.
+    #[serde(default)]
+    pub(crate) forgotten: Duration,
 }
 
 impl State {
@@ -52,6 +55,11 @@ impl State {
     /// Restarts the time of the watch: until now it lacked a guard.
     pub(crate) fn last_anew(&mut self, now: Timestamp) {
         self.leave_out(self.lasted(now));
+    }
+
+    /// The evidence of this step begins anew.
+    pub(crate) fn forget(&mut self, now: Timestamp) {
+        self.forgotten = self.lasted(now);
     }
 
     /// Leaves out a time in which nobody could see how it does.
@@ -199,7 +207,7 @@ fn advance(
     if verdict == Verdict::Pass && judgement.is_enough_for(current) {
         return match plan.steps().get(step + 1) {
             // All is shown: it waits for time alone, which is no doubt, however little of it a doubt may take.
-            _ if state.lasted(now) < plan.lasts(step) => Move::Stay,
+            _ if state.lasted(now) < plan.lasts(step, state.forgotten) => Move::Stay,
             Some(next) => expose(next.exposure(), step + 1, state.sample),
             None => Move::Promote,
         };
@@ -229,7 +237,7 @@ pub(crate) fn waits_for_cycle(
 ) -> Option<Timestamp> {
     let step = state.step.filter(|_| matches!(state.phase, Phase::Shadow | Phase::Canary))?;
     let current = plan.steps().get(step)?;
-    let until = state.entered.plus(plan.lasts(step).saturating_add(state.idle));
+    let until = state.entered.plus(plan.lasts(step, state.forgotten).saturating_add(state.idle));
     let waits = judgement.verdict == Verdict::Pass
         && judgement.is_enough_for(current)
         && state.lasted(now) >= current.min_duration
@@ -279,6 +287,7 @@ mod tests {
             watch: Duration::ZERO,
             idle: Duration::ZERO,
             anew: 0,
+            forgotten: Duration::ZERO,
         }
     }
 
@@ -359,7 +368,7 @@ mod tests {
     #[test]
     fn the_last_step_lasts_a_cycle_of_the_traffic() {
         let plan = Plan::ramp([0.1, 0.5]).unwrap();
-        assert_eq!([0, 1, 2].map(|step| plan.lasts(step).as_secs()), [0, 0, 86_400]);
+        assert_eq!([0, 1, 2].map(|step| plan.lasts(step, Duration::ZERO).as_secs()), [0, 0, 86_400]);
         assert_eq!([0, 1, 2].map(|step| plan.weight_after(step).fraction()), [0.1, 0.5, 1.0]);
     }
 

@@ -247,7 +247,7 @@ fn stages(plan: &Plan, pairs: bool, traffic: &Traffic) -> Vec<Stage> {
             sample = shadowed;
         }
         let asked = reach.seconds_until(step, traffic);
-        let least = plan.lasts(place).as_secs_f64().max(asked);
+        let least = plan.lasts(place, Duration::ZERO).as_secs_f64().max(asked);
         let allowed = Allowed::by(step, reach, traffic).map_or(f64::INFINITY, |most| most.time.as_secs_f64());
         Stage { reach, next: plan.weight_after(place), asked, least, allowed }
     };

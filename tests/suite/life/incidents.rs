@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use switchback::events::EventKind;
 use switchback::guard;
 use switchback::guard::{Rule, RuleError};
 use switchback::options::{Inputs, Labels, Limits, Shadowing};
 use switchback::plan::Bake;
-use switchback::{Outcome, Phase, Step};
+use switchback::{Outcome, Phase, Share, Step};
 
 use super::{by_chance, each_seed, few_of};
 use crate::common::{builder, plan};
@@ -229,6 +230,57 @@ fn a_version_that_was_woken_by_an_absolute_limit_sleeps_again_where_it_keeps_it_
     });
     let told = |what: &str| fate.events.iter().filter(|event| event.contains(what)).count();
     assert_eq!((told("went back"), told("is cleared")), (0, 1), "{:?}", fate.events);
+}
+
+/// Bug: a limit was told to be cleared whose pairs had shown nothing yet. Cause: since when pairs tell was kept from one waking of the version
+/// before to the next, for every guard but the one that woke it. Fix: it begins with each waking, for all of them.
+#[test]
+fn no_limit_is_cleared_by_pairs_of_an_earlier_waking() {
+    let clock = clock();
+    // Both are slow for some seconds, twice, and each fails nearly as often as it may: that it does not more often cannot be shown.
+    let on = |name: &str, purpose: u64| {
+        version(name, &clock, move |ask: &Ask| {
+            let slow =
+                [60..90, 900..930].iter().any(|when| when.contains(&ask.second)) && ask.chance(1) < 0.6;
+            let fails = ask.chance(purpose) < 0.0095;
+            (
+                if fails { Reply::Fails } else { Reply::yes(0.9) },
+                if slow { 40 * MILLISECOND } else { MILLISECOND },
+            )
+        })
+    };
+    let builder = service(&clock, 1).live("v1", on("one", 2)).shadowing(Shadowing::new());
+    let mut world = World::new(builder.build().unwrap(), &clock, 1);
+    let rollout = world.handle.stage("v2", on("two", 3)).unwrap();
+    let rollout = rollout
+        .guard(guard::latency(0.9).at_most_times_live(3.0))
+        .guard(guard::error_rate().at_most(0.01))
+        .bake(Bake::new(Duration::from_secs(3_600)));
+    for second in 0..1_560 {
+        match second {
+            20 => rollout.canary(0.5).unwrap(),
+            50 => rollout.promote().unwrap(),
+            _ => {}
+        }
+        for _ in 0..20 {
+            let ask = world.ask();
+            let _ = world.handle.predict(&ask);
+        }
+        world.tick();
+    }
+    let (mut woken, mut waited) = (None, Vec::new());
+    for event in &world.handle.events() {
+        match &event.kind {
+            EventKind::Suspected { shadow, .. } if *shadow != Share::NONE => woken = Some(event.at),
+            EventKind::Cleared { .. } => waited.extend(woken.take().map(|at| event.at.since(at).as_secs())),
+            _ => {}
+        }
+    }
+    assert!(
+        waited.len() == 2 && waited.iter().all(|seconds| *seconds >= 600),
+        "{waited:?} {:?}",
+        world.handle.events()
+    );
 }
 
 /// An outage begins with requests that the version before happens to answer: the breaker has tripped before anything is known of it.

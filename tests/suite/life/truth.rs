@@ -1,11 +1,13 @@
 //! Truth that is missing, late or told twice.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use switchback::events::{Event, EventKind};
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Rule, RuleError};
 use switchback::options::{Inputs, Labels, Limits};
-use switchback::{Clock, Outcome, Phase, Step, Timestamp, guard};
+use switchback::{Clock, Outcome, Phase, Plan, Step, Timestamp, guard};
 
 use super::{each_seed, few_of};
 use crate::common::{accuracy, builder, plan, says, tick};
@@ -109,6 +111,45 @@ fn lost_for_a_while(seed: u64) -> Fate {
 fn labels_that_were_lost_for_a_while_do_not_block_for_good() {
     let fates = each_seed(6, lost_for_a_while);
     assert_eq!(fates.count(Verdict::Promoted), 6, "{fates}");
+}
+
+/// Two equal versions, of whose labels the candidate's are lost in these seconds, on a plan: the fate, and when its evidence began anew.
+fn losing_labels_in(seconds: Range<u64>, plan: Plan, lasts: u64) -> (Fate, Vec<u64>) {
+    let clock = clock();
+    let handle = service(&clock, 1).live("v1", right("one", &clock, 1, 0.85)).build().unwrap();
+    let mut world = World::new(handle, &clock, 1);
+    let rollout = world
+        .handle
+        .stage("v2", right("two", &clock, 2, 0.85))
+        .unwrap()
+        .guard(guard::accuracy().at_most_below_live(0.1));
+    rollout.run(plan).unwrap();
+    let began = clock.now();
+    world.live_through(lasts, 50, anybody, |ask, answer| {
+        let lost = seconds.contains(&ask.second) && answer.version() == "v2";
+        (!lost).then(|| Outcome::class(1))
+    });
+    let anew = |event: &Event| matches!(event.kind, EventKind::EvidenceReset { .. });
+    let events = world.handle.events();
+    let anew: Vec<u64> =
+        events.iter().filter(|event| anew(event)).map(|event| event.at.since(began).as_secs()).collect();
+    (world.fate(&rollout), anew)
+}
+
+/// Bug: a promotion rested on the last minutes of its cycle, where the evidence of before had been let go of. Cause: the cycle was counted from when
+/// the step began. Fix: it is counted from when its evidence did.
+#[test]
+fn a_promotion_rests_on_a_whole_cycle_of_what_is_evidence_still() {
+    let cycle = 300;
+    let last = || plan([Step::canary(0.5).unwrap()]).cycle(Duration::from_secs(cycle));
+    let (fate, anew) = losing_labels_in(0..0, last(), cycle + 30);
+    assert_eq!((fate.verdict, anew), (Verdict::Promoted, vec![]), "{:?}", fate.events);
+    // Most of the cycle has passed when what was lost is let go of.
+    let (fate, anew) = losing_labels_in(150..170, last(), cycle + 30);
+    assert!(matches!(anew[..], [at] if (200..300).contains(&at)), "{anew:?} {:?}", fate.events);
+    assert_eq!(fate.verdict, Verdict::Undecided, "{:?}", fate.events);
+    let (fate, again) = losing_labels_in(150..170, last(), anew[0] + cycle + 30);
+    assert_eq!((fate.verdict, again), (Verdict::Promoted, anew), "{:?}", fate.events);
 }
 
 /// Bug: a label that was delivered again after its correction replaced it, and an accuracy of 1 became 0. Cause: what came last

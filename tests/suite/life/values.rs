@@ -199,3 +199,20 @@ fn one_value_out_of_bounds_is_told_and_stands_in_the_way_for_its_time() {
         assert!(fate.requests > 6_000, "it waits for a minute: {fates}");
     }
 }
+
+/// Bug: what came out of bounds in the first step cost the second its evidence, and the promotion seven of eight parts of the error that it may have.
+/// Cause: the doubt of one step went on in the next, whose evidence was another. Fix: it is over with the step.
+#[test]
+fn what_was_doubted_in_one_step_takes_nothing_from_the_next() {
+    let worth = |ask: &Ask, _: bool| if ask.number == 1_550 { 9.0 } else { 1.0 + 4.0 * ask.chance(1) };
+    let kpi = Kpi::bounded("rating", 1.0, 5.0).unwrap();
+    let first = Step::canary(0.2).unwrap().min_duration(Duration::from_secs(30));
+    let second = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(120));
+    let rule = guard::kpi("rating").at_most_below_live(1.0);
+    let fate = business(1, 300, kpi, (rule, plan([first, second])), worth);
+    let told = |what: &str| fate.events.iter().filter(|event| event.contains(what)).count();
+    assert_eq!((told("lay outside of the bounds"), told("begins again:")), (1, 0), "{:?}", fate.events);
+    assert_eq!(fate.verdict, Verdict::Promoted, "{:?}", fate.events);
+    let took = fate.requests / 100;
+    assert!((150..170).contains(&took), "two and a half minutes: {took}");
+}

@@ -320,6 +320,33 @@ fn a_limit_that_is_added_in_the_watch_takes_back_what_breaks_it() {
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
 }
 
+/// Bug: a new live that had answered nobody yet was shown at three quarters of the evidence that takes it back, for as long as it was watched. Cause:
+/// the most that the evidence for harm ever was outlived the counts that it was of. Fix: with them it is forgotten.
+#[test]
+fn what_a_candidate_was_once_suspected_of_is_not_held_against_the_new_live() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
+    let candidate = below("two", 0.5);
+    let script = candidate.control();
+    let rollout = service.stage("v2", candidate).unwrap().guard(guard::accuracy().at_most_below_live(0.2));
+    let rollout = rollout.bake(Bake::new(seconds(3_600)).keep_previous_as_shadow(1.0).unwrap());
+    rollout.canary(0.5).unwrap();
+    let peak = || rollout.status().unwrap().evidence[0].strength.unwrap().harm_peak.ln();
+    let mut chance = Chance(1);
+    script.lie(|_| 0.1);
+    for _ in 0..20 {
+        drive(&service, &clock, &mut chance, 1, 0.5);
+        if peak() > 1.0 {
+            break;
+        }
+    }
+    assert!(peak() > 1.0, "it looked bad for a while: {}", peak());
+    script.lie(|x| if *x < 0.5 { 0.9 } else { 0.1 });
+    rollout.promote().unwrap();
+    drive(&service, &clock, &mut chance, 5, 0.5);
+    assert_eq!((rollout.phase(), peak() > 0.5), (Phase::Baking, false), "{}", peak());
+}
+
 /// Bug: the next candidate was blamed for what the new live did worse than the version before. Cause: pairs of the watch come beside what
 /// live answers, and counted for every comparison that live is in. Fix: they are the watch's alone.
 #[test]
