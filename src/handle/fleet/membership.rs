@@ -49,8 +49,11 @@ pub(crate) const TRIES: usize = 16;
 /// Events that a member remembers, since a head may tell them that it has told already.
 const TOLD_MAX: usize = 64;
 
-/// How long the thread rests between two looks at what is due.
+/// How long the thread rests between two looks at what is due, at least.
 pub(super) const REST: Duration = Duration::from_millis(50);
+
+/// And at most: clocks are set, and it is to be seen that the thread is there.
+const LONGEST_REST: Duration = Duration::from_millis(250);
 
 /// How long a version that was brought is kept until it is agreed that it is staged: longer than the store takes to say so.
 pub(super) const BROUGHT: Duration = Duration::from_secs(60);
@@ -78,6 +81,8 @@ pub(crate) struct Membership {
     pub(super) by_hand: AtomicBool,
     /// Versions that were opened aside.
     pub(super) opened: (Sender<Opened>, Receiver<Opened>),
+    /// Has one where something came in that does not wait for the next step. Of several one is enough.
+    pub(super) bell: (Sender<()>, Receiver<()>),
 }
 
 pub(super) type Opened = (SavedVersion, Result<Arc<dyn AnyVersion>, String>);
@@ -549,6 +554,7 @@ impl Membership {
             mail: Mail::new(process),
             by_hand: AtomicBool::new(true),
             opened: crossbeam_channel::unbounded(),
+            bell: crossbeam_channel::bounded(1),
         }
     }
 
@@ -559,7 +565,22 @@ impl Membership {
             waiting.iter().for_each(|earlier| demand.go_on_from(earlier));
             waiting.retain(|earlier| !demand.replaces(earlier));
             waiting.push(demand);
+            self.ring();
         }
+    }
+
+    /// Whoever rests looks at what came in.
+    pub(super) fn ring(&self) {
+        // It rings already.
+        let _ = self.bell.0.try_send(());
+    }
+
+    /// How long the thread rests, unless something comes in before. A clock that is turned by hand says nothing of how long that is.
+    pub(super) fn rest(&self, clock: &Clock) -> Duration {
+        if !clock.runs_by_itself() {
+            return REST;
+        }
+        self.agent.lock().rests_until.since(clock.now()).clamp(REST, LONGEST_REST)
     }
 
     /// A thread of the handle's steps it from here on.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use serde_json::json;
 
 use super::agreement::{
@@ -382,6 +382,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             None => (self.open_agreed)(self, *version),
         };
         let _ = fleet.opened.0.send((*version, had));
+        fleet.ring();
     }
 
     /// What is due now.
@@ -1031,8 +1032,10 @@ where
         }
         inner.traces.emit();
         worked(inner.serving.clock.now());
-        if !matches!(stopped.recv_timeout(REST), Err(RecvTimeoutError::Timeout)) {
-            return;
+        crossbeam_channel::select! {
+            recv(stopped) -> _ => return,
+            recv(fleet.bell.1) -> _ => {}
+            default(fleet.rest(&inner.serving.clock)) => {}
         }
     }
 }
