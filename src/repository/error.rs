@@ -100,6 +100,17 @@ pub enum RepositoryError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The model's file refers to external data that is not among the files of the version, so nobody could load it.
+    #[error(
+        "{model} refers to {}, and no such file of the version was given: publish it with that (`Draft::file`, in the program `--file`)",
+        first(.missing)
+    )]
+    DataMissing {
+        /// The model's file, below the version's folder.
+        model: String,
+        /// The files that it refers to, below the version's folder.
+        missing: Vec<String>,
+    },
     /// A version is not whole, or not what its manifest says.
     #[error("{model} {version} is not what was published: {}", first(.faults))]
     Faulty {

@@ -88,6 +88,14 @@ fn leading(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
+/// The external data of a model, as a manifest writes its path: the model's file names it as that lies.
+#[cfg(feature = "onnx")]
+pub(crate) fn beside(model: &str, data: &str) -> String {
+    let path = Path::new(model).parent().unwrap_or(Path::new("")).join(data);
+    let parts = path.components().filter(|part| matches!(part, std::path::Component::Normal(_)));
+    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
 /// A file of a version, by its path below the version's folder: components of names, nothing absolute, nothing that
 /// climbs, nothing so far down that nobody looks there.
 pub(crate) fn file(path: &str) -> Result<PathBuf, RepositoryError> {

@@ -50,6 +50,23 @@ fn name_tensors(manifest: &mut Manifest, folder: &Path) {
 #[cfg(not(feature = "onnx"))]
 fn name_tensors(_: &mut Manifest, _: &Path) {}
 
+/// Refuses a model without the external data that it refers to: a version is never changed, so it would stay so.
+#[cfg(feature = "onnx")]
+fn has_its_data(manifest: &Manifest, folder: &Path) -> Result<(), RepositoryError> {
+    let Ok(model) = name::file(&manifest.model) else { return Ok(()) };
+    let missing = crate::model::onnx::missing_data(&folder.join(model));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.iter().map(|data| name::beside(&manifest.model, data)).collect();
+    Err(RepositoryError::DataMissing { model: manifest.model.clone(), missing })
+}
+
+#[cfg(not(feature = "onnx"))]
+fn has_its_data(_: &Manifest, _: &Path) -> Result<(), RepositoryError> {
+    Ok(())
+}
+
 /// The entries that [`Repository::sweep`] removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -98,7 +115,7 @@ impl Repository {
     /// # Errors
     ///
     /// The version is there already, a name or the manifest is wrong, two sets of data are attached under one name, the manifest would have more than 4 MiB, or the disk
-    /// refuses. Nothing is there then that was not before; a process that is killed leaves a folder aside, which the next [`sweep`](Self::sweep) removes.
+    /// refuses; with the feature `onnx`, the model's file refers to external data that is not given. Nothing is there then that was not before; a process that is killed leaves a folder aside, which the next [`sweep`](Self::sweep) removes.
     pub fn publish(&self, draft: Draft) -> Result<Entry, RepositoryError> {
         let Draft { mut manifest, files, data } = draft;
         let (model, version) = (manifest.name.clone(), manifest.version.clone());
@@ -272,6 +289,7 @@ impl Repository {
             manifest.lineage.data.retain(|known| known.name != data.name);
             manifest.lineage.data.push(data);
         }
+        has_its_data(manifest, &whole)?;
         name_tensors(manifest, &whole);
         let path = whole.join(FILE);
         let wrong = |cause| RepositoryError::Manifest { path: path.clone(), cause };

@@ -1,11 +1,10 @@
 //! A model of a repository as one service runs it.
 
-use std::path::Path;
-
 use thiserror::Error;
 
 use super::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
 use super::error::{RepositoryError, VersionFileError};
+use super::name;
 use super::source::error::PullError;
 use super::source::pull::Pull;
 use super::source::source::Source;
@@ -235,11 +234,10 @@ impl Repository {
         let file = entry.model_file();
         let model = OnnxModel::from_file(&file)?;
         let Some(manifest) = &entry.manifest else { return Ok(model) };
-        // External data is named as the model lies.
-        let folder = Path::new(&manifest.model).parent().unwrap_or(Path::new(""));
         let mut faults = Vec::new();
-        for (name, found) in model.digests() {
-            let path = if name.is_empty() { manifest.model.clone() } else { plain(&folder.join(name)) };
+        for (data, found) in model.digests() {
+            let path =
+                if data.is_empty() { manifest.model.clone() } else { name::beside(&manifest.model, data) };
             match manifest.file(&path) {
                 None => faults.push(VersionFileError::Unlisted { file: path }),
                 Some(listed) if digest(&listed.sha256) != Some(*found) => {
@@ -258,12 +256,6 @@ impl Repository {
         let (model, version) = (entry.model.clone(), entry.version.to_string());
         Err(RepositoryError::Faulty { model, version, faults }.into())
     }
-}
-
-/// A path as a manifest writes it.
-fn plain(path: &Path) -> String {
-    let parts = path.components().filter(|part| matches!(part, std::path::Component::Normal(_)));
-    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(feature = "state")]

@@ -19,6 +19,8 @@ pub(crate) mod tensor;
 
 #[cfg(feature = "repository")]
 pub(crate) use codec::Codec;
+#[cfg(feature = "repository")]
+pub(crate) use file::files::missing_data;
 pub use file::signature::{Dimension, Kind, Port, Signature};
 pub use onnx_model::OnnxModel;
 pub use options::Optimization;

@@ -969,3 +969,38 @@ fn two_sets_of_data_under_one_name_are_refused() {
     let lineage = entry.manifest.unwrap().lineage;
     assert!(lineage.data.len() == 1 && lineage.data[0].attached);
 }
+
+/// Bug: a model was published without its external data, as whole, and nobody could ever load that version. Cause: nobody looked
+/// at what the model's file refers to. Fix: publishing is refused, with the names of what is missing.
+#[cfg(feature = "onnx")]
+#[test]
+fn a_model_is_not_published_without_the_external_data_that_it_refers_to() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let draft = |version: &str, model: &str| {
+        let mut manifest = manifest(version);
+        model.clone_into(&mut manifest.model);
+        Draft::new(manifest).file(model, "tests/models/external.onnx")
+    };
+    for (model, data) in [("model.onnx", "external.data"), ("onnx/model.onnx", "onnx/external.data")] {
+        let refused = models.publish(draft("1", model)).unwrap_err();
+        assert!(
+            matches!(&refused, RepositoryError::DataMissing { model: file, missing } if file == model && missing[..] == [data]),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains(data), "{refused}");
+        assert!(models.get("late", "1").is_err(), "nothing is there that was not before");
+    }
+    // Beside the version and not beside the model, it is missing all the same.
+    let astray = draft("1", "onnx/model.onnx").file("external.data", "tests/models/external.data");
+    assert!(matches!(models.publish(astray), Err(RepositoryError::DataMissing { .. })));
+    for (version, model, data) in
+        [("1", "model.onnx", "external.data"), ("2", "onnx/model.onnx", "onnx/external.data")]
+    {
+        let whole = draft(version, model).file(data, "tests/models/external.data");
+        let entry = models.publish(whole).unwrap();
+        assert!(!entry.manifest.unwrap().contract.inputs.is_empty(), "it can be read as a model");
+    }
+    // What is no model of ONNX refers to nothing.
+    models.publish(Draft::new(manifest("3")).bytes("model.onnx", *b"trees of another engine")).unwrap();
+}

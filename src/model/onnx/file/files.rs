@@ -259,21 +259,8 @@ impl Files {
         Ok(())
     }
 
-    /// ONNX Runtime refuses most of these itself, release by release more of them.
     fn external_path(&self, folder: &Path, location: &str) -> Result<PathBuf, LoadError> {
-        // `*/_ORT_MEM_ADDR_/*` would be read as an address in this process.
-        if location.is_empty() || location.contains(['*', '\\', ':', '\0']) {
-            return Err(self.astray(location, "is not a plain relative path"));
-        }
-        let mut path = folder.to_owned();
-        for part in Path::new(location).components() {
-            match part {
-                Component::Normal(part) => path.push(part),
-                Component::CurDir => {}
-                _ => return Err(self.astray(location, "leads out of the model's folder")),
-            }
-        }
-        Ok(path)
+        below(folder, location).map_err(|cause| self.astray(location, cause))
     }
 
     /// Whether external data stays where it may be: in the folder of the model as it is named or, where that is a link as in
@@ -309,6 +296,32 @@ impl Files {
             cause: format!("its external data `{location}` {cause}"),
         }
     }
+}
+
+/// Where external data lies. ONNX Runtime refuses most of what is refused here itself, release by release more of it.
+fn below(folder: &Path, location: &str) -> Result<PathBuf, &'static str> {
+    // `*/_ORT_MEM_ADDR_/*` would be read as an address in this process.
+    if location.is_empty() || location.contains(['*', '\\', ':', '\0']) {
+        return Err("is not a plain relative path");
+    }
+    let mut path = folder.to_owned();
+    for part in Path::new(location).components() {
+        match part {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            _ => return Err("leads out of the model's folder"),
+        }
+    }
+    Ok(path)
+}
+
+/// The external data that the model in a file refers to, and that is not below its folder. None of a file that is no model.
+#[cfg(feature = "repository")]
+pub(crate) fn missing_data(file: &Path) -> Vec<String> {
+    let folder = file.parent().unwrap_or(file);
+    let scanned = read(file).ok().and_then(|(bytes, _)| scan(&bytes).ok());
+    let external = scanned.into_iter().flat_map(|scan| scan.external);
+    external.filter(|location| below(folder, location).is_ok_and(|path| !path.exists())).collect()
 }
 
 /// The bytes that a session is made of.
