@@ -498,6 +498,11 @@ fn find(source: &dyn Source, model: &str, asked: &str) -> Result<Found, PullErro
         if let Some(found) = latest(source, model, &there)? {
             return Ok(found);
         }
+        // There are some, and none that can be held against anything.
+        if let Some(last) = there.iter().max_by(|one, other| name::natural(one, other)) {
+            let object = source.place(&format!("{model}/{last}/{FILE}"));
+            return version(source, model, last)?.ok_or(PullError::NoManifest { object });
+        }
     } else if there.iter().any(|name| name == asked) {
         return Err(PullError::NoManifest { object: source.place(&format!("{model}/{asked}/{FILE}")) });
     }

@@ -214,6 +214,32 @@ fn a_name_means_at_a_source_what_it_means_in_the_repository() {
     }
 }
 
+/// Bug: of a folder of versions that no manifest stands beside, as model servers have them, it was said that there is no `latest`,
+/// and in the same breath which versions there are. Cause: what has no manifest is passed over, and was told as not there. Fix:
+/// where none has one that can be used, the newest is told, with what is wrong with it.
+#[test]
+fn where_no_version_has_a_manifest_the_latest_says_so() {
+    let (folder, here) = (Folder::new(), Folder::new());
+    let here = Repository::create(&here.0).unwrap();
+    for version in ["1", "2", "10"] {
+        let path = folder.0.join("elsewhere/late").join(version);
+        fs::create_dir_all(&path).unwrap();
+        fs::copy(MODEL, path.join("model.onnx")).unwrap();
+    }
+    let pulled = || here.pull(Pull::new(&source(&folder), "late", "latest"));
+    let none = pulled().unwrap_err();
+    assert!(
+        matches!(&none, PullError::NoManifest { object } if object.ends_with("late/10/manifest.json")),
+        "{none}"
+    );
+    fs::write(folder.0.join("elsewhere/late/10/manifest.json"), "{").unwrap();
+    let torn = pulled().unwrap_err();
+    assert!(
+        matches!(&torn, PullError::Unusable { object, .. } if object.ends_with("late/10/manifest.json")),
+        "{torn}"
+    );
+}
+
 #[test]
 fn what_is_not_as_its_manifest_says_leaves_nothing() {
     type Spoil = fn(&Path);
@@ -359,7 +385,7 @@ fn nothing_that_a_source_says_leads_out_of_the_repository() {
     // Folders by names that are none, which nobody asks it for.
     let folders = ["..", "/etc", "a/b", ".data", "", "99999999999999999999", "x\u{1b}[2J"].map(String::from);
     let hostile = Hostile { folders: folders.into(), ..Hostile::default() };
-    let PullError::Unknown { there, .. } = pull(&hostile, "latest") else { panic!() };
+    let PullError::Unknown { there, .. } = pull(&hostile, "gold") else { panic!() };
     assert_eq!(there, ["99999999999999999999"]);
     // And what is asked for may be hostile too.
     for asked in ["../late", "", ".tags.json", "a/b", &"9".repeat(99)] {
