@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::agreement::{beside, control_json, core_of};
+use super::agreement::{beside, control_json, control_of, core_of};
 use super::counts::FleetCounts;
 use crate::base::clock::Timestamp;
 use crate::control::event::Event;
-use crate::control::saved::SavedControl;
+use crate::control::saved::{SavedAttempt, SavedControl};
 use crate::fleet::format::head::{Descent, Head};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
@@ -66,7 +66,7 @@ pub(crate) fn next_head(
     active_ms: u64,
     now: Timestamp,
 ) -> Head {
-    let why = events.first().map(|event| event.to_string()).unwrap_or_default();
+    let why = events.first().map_or_else(|| silent(over.head(), saved), |event| event.to_string());
     let by = events.iter().find_map(|event| event.actor.as_deref()).unwrap_or(by);
     let why: String = why.chars().take(1_000).collect();
     let mut next = over.head().next(over.written.print, nonce, by, &why, now);
@@ -78,4 +78,23 @@ pub(crate) fn next_head(
     next.more.extend(beside(active_ms, events, released));
     next.forget_lowered();
     next
+}
+
+/// What is told of a decision that no event tells of: a rollout is given its guards, what was promised of it and its watch one by
+/// one, which is nothing yet that happened to anybody.
+fn silent(before: &Head, saved: &SavedControl) -> String {
+    let before = control_of(before);
+    let known = |number: u32| before.as_ref()?.attempts.iter().find(|attempt| attempt.number == number);
+    let is_other = |attempt: &&SavedAttempt| {
+        known(attempt.number).is_none_or(|before| {
+            let rules = before.guards.iter().map(|guard| &guard.rule);
+            !rules.eq(attempt.guards.iter().map(|guard| &guard.rule))
+                || (&before.stated, &before.hosts, &before.missing, &before.promised, &before.bake)
+                    != (&attempt.stated, &attempt.hosts, &attempt.missing, &attempt.promised, &attempt.bake)
+        })
+    };
+    match saved.attempts.iter().find(is_other) {
+        Some(attempt) => format!("what {} is judged by was said", attempt.version.version),
+        None => String::from("what a rollout is judged by was said"),
+    }
 }

@@ -320,6 +320,24 @@ fn a_rollback_from_outside_holds_in_every_process_and_says_who_did_it() {
     assert_eq!(operator.decisions(100).unwrap().len(), last.sequence as usize, "all are filed");
 }
 
+/// Bug: guards that a rollout was given stood in the fleet's log as lines that said nothing. Cause: what a decision was is the
+/// first of its events, and no event tells of a guard. Fix: it is told from what was agreed on before and after.
+#[test]
+fn a_decision_of_which_no_event_tells_says_what_it_was() {
+    let mut world = World::new(2);
+    let rollout = staged(&world.members[0], "v2")
+        .guard(guard::error_rate().at_most(0.05))
+        .guard(guard::error_rate().at_most_above_live(0.05))
+        .bake(Bake::new(DAY));
+    world.steps(2, 1);
+    rollout.canary(0.5).unwrap();
+    let decisions = world.operator().decisions(100).unwrap();
+    let said: Vec<&str> = decisions.iter().map(|decision| decision.why.as_str()).collect();
+    let judged = said.iter().filter(|why| **why == "what v2 is judged by was said").count();
+    assert_eq!(judged, 3, "{said:?}");
+    assert!(said.iter().all(|why| !why.is_empty()), "{said:?}");
+}
+
 #[test]
 fn what_a_freeze_from_outside_forbids_no_process_does() {
     let mut world = World::new(2);
