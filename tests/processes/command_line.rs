@@ -23,6 +23,7 @@ crate::harness::tests! { "command_line":
     a_version_whose_manifest_is_torn_is_told,
     #[cfg(unix)] links_are_taken_where_that_is_asked_for,
     what_a_version_was_made_of_is_published_with_it,
+    the_pipeline_of_a_version_is_named_where_it_is_published,
     a_model_of_a_hubs_is_published_with_its_labels,
     a_version_is_pulled_from_elsewhere,
     a_profile_of_the_training_data_is_counted_from_its_table,
@@ -336,6 +337,35 @@ fn what_a_version_was_made_of_is_published_with_it() {
     assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
     assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));
     assert!(models.versions("late").unwrap().is_empty());
+}
+
+/// Bug: no service whose pipelines have names could open what this program had published of a bare file. Cause: a pipeline could be
+/// named in a manifest alone, which was to be written by hand. Fix: `--pipeline` names it.
+fn the_pipeline_of_a_version_is_named_where_it_is_published() {
+    let root = Folder::new("pipeline");
+    let model = here("tests/models/affine.onnx");
+    let publish = |version, pipeline| {
+        run(&["repo", "publish", root.text(), "late", version, "--model", &model, "--pipeline", pipeline])
+    };
+    assert_eq!(publish("1", "at-departure@1.0").status.code(), Some(0));
+    let models = Repository::open(&root.0).unwrap();
+    let contract = |version| models.get("late", version).unwrap().manifest.unwrap().contract;
+    let need = contract("1").pipeline.unwrap();
+    assert_eq!((need.name.as_str(), need.version.to_string().as_str()), ("at-departure", "^1.0"));
+    assert_eq!(contract("1").inputs.is_empty(), !cfg!(feature = "onnx"), "tensors are read all the same");
+    // In the place of that of the manifest which it has else.
+    let shown = root.0.join("one.json");
+    fs::write(&shown, said(&["repo", "show", root.text(), "late", "1", "--json"])).unwrap();
+    let with = ["--model", &model, "--manifest", shown.to_str().unwrap(), "--pipeline", "later@2"];
+    said(&[&["repo", "publish", root.text(), "late", "2"][..], &with].concat());
+    assert_eq!(contract("2").pipeline.unwrap().name, "later");
+    for (wrong, told) in
+        [("at-departure", "write NAME@VERSION"), ("@1", "write NAME@VERSION"), ("a@one", "one: ")]
+    {
+        let output = publish("3", wrong);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains(told), "{output:?}");
+    }
 }
 
 fn a_model_of_a_hubs_is_published_with_its_labels() {

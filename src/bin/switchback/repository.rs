@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use semver::VersionReq;
 use serde::Serialize;
 use serde_json::json;
 use switchback::Clock;
@@ -100,6 +101,10 @@ pub(crate) struct Publish {
     /// tokenizer.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["manifest", "from_mlflow"])]
     from_hub: Option<PathBuf>,
+    /// The host's code that makes tensors of requests for it, by its name and which of its versions will do, as Cargo writes that:
+    /// `at-departure@1.0`. A service opens no version that names none, unless it has a default.
+    #[arg(long, value_name = "NAME@VERSION", value_parser = pipeline)]
+    pipeline: Option<(String, VersionReq)>,
     /// A figure at training time.
     #[arg(long = "metric", value_name = "NAME=NUMBER", value_parser = figure)]
     metrics: Vec<(String, f64)>,
@@ -141,6 +146,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
     }
+}
+
+fn pipeline(text: &str) -> Result<(String, VersionReq), String> {
+    let (name, version) = match text.rsplit_once('@') {
+        Some((name, version)) if !name.trim().is_empty() => (name, version),
+        _ => return Err("write NAME@VERSION, such as at-departure@1.0".to_owned()),
+    };
+    version.parse().map(|version| (name.to_owned(), version)).map_err(|error| format!("{version}: {error}"))
 }
 
 pub(crate) fn figure(text: &str) -> Result<(String, f64), String> {
@@ -561,6 +574,9 @@ impl Publish {
         lineage.parent = self.parent.or(lineage.parent.take());
         lineage.code = self.code.or(lineage.code.take());
         lineage.framework = self.framework.or(lineage.framework.take());
+        if let Some((name, version)) = self.pipeline {
+            manifest.contract = manifest.contract.pipeline(name, version);
+        }
         let path = manifest.model.clone();
         let (features, progress) = (manifest.contract.features.clone(), Progress::begin());
         let mut draft = match hub {
