@@ -333,6 +333,14 @@ fn what_a_version_was_made_of_is_published_with_it() {
     assert_eq!((tags["gold"].as_str(), tags["next"].as_str()), ("1", "2"));
     said(&["repo", "untag", root.text(), "late", "next"]);
     said(&["repo", "rm", root.text(), "late", "2"]);
+    // Bug: what MLflow has logged was published only where its file was named too, which MLflow's own file names. Fix: it is the one.
+    fs::copy(&model, logged.0.join("model.onnx")).unwrap();
+    said(&["repo", "publish", root.text(), "late", "2", "--from-mlflow", logged.text()]);
+    assert_eq!(fs::read(root.0.join("late/2/model.onnx")).unwrap(), fs::read(&model).unwrap());
+    fs::remove_file(logged.0.join("model.onnx")).unwrap();
+    let gone = run(&["repo", "publish", root.text(), "late", "3", "--from-mlflow", logged.text()]);
+    assert!(text(&gone.stderr).contains("model.onnx"), "{gone:?}");
+    said(&["repo", "rm", root.text(), "late", "2"]);
     said(&["repo", "untag", root.text(), "late", "gold"]);
     assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
     assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));

@@ -84,8 +84,8 @@ pub(crate) struct Publish {
     model: String,
     version: String,
     /// The file of the model; it becomes `model.onnx`, or what the manifest calls it. With `--from-hub` which of its models, such as
-    /// `onnx/model_quantized.onnx`.
-    #[arg(long = "model", value_name = "FILE", required_unless_present = "from_hub")]
+    /// `onnx/model_quantized.onnx`. With `--from-mlflow` it need not be said: it is the one that MLflow has logged.
+    #[arg(long = "model", value_name = "FILE", required_unless_present_any = ["from_hub", "from_mlflow"])]
     file: Option<PathBuf>,
     /// Another file of the version, such as its external data.
     #[arg(long = "file", value_name = "PATH=FILE", value_parser = pair)]
@@ -581,7 +581,11 @@ impl Publish {
         let (features, progress) = (manifest.contract.features.clone(), Progress::begin());
         let mut draft = match hub {
             Some(hub) => hub.draft(manifest)?,
-            None => Draft::new(manifest).file(path, self.file.unwrap_or_default()),
+            None => {
+                // It lies in MLflow's folder as the manifest calls it.
+                let logged = self.from_mlflow.map(|folder| folder.join(&path));
+                Draft::new(manifest).file(path, self.file.or(logged).unwrap_or_default())
+            }
         };
         for (path, from) in self.files {
             draft = draft.file(path, from);
