@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
 use super::attempt::Held;
@@ -37,7 +37,7 @@ const PAST_MAX: usize = 32;
 const QUARANTINE_MAX: usize = 4_096;
 
 /// The outcome of a rollback.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[must_use = "a rollback that found nothing to go back to changed nothing"]

@@ -70,6 +70,21 @@ fn each_half_of_a_rollback_has_a_verb_of_its_own() {
     assert!(rollout.phase().is_over(), "what it was compared with is gone");
 }
 
+/// Bug: the `outcome` that a service answers a rollback with over HTTP was the one part of its answers that no client could read back into its
+/// type. Cause: it was only ever written. Fix: it is read too.
+#[test]
+fn what_a_rollback_did_is_read_as_it_was_written() {
+    let service = builder(&clock()).live("v1", says("v1", 0.5)).build().unwrap();
+    promoted(&service, &["v2"]);
+    let rollout = service.stage("v3", says("v3", 0.5)).unwrap();
+    rollout.canary(0.5).unwrap();
+    for _ in 0..3 {
+        let done = service.rollback("night");
+        let written = serde_json::to_value(&done).unwrap();
+        assert_eq!(serde_json::from_value::<RollbackOutcome>(written).unwrap(), done);
+    }
+}
+
 /// Bug: a plan that begins with a shadow began at its canary where the handle does not shadow. Cause: shadow steps were left
 /// out in silence. Fix: it is refused, and `without_shadow` is there for whoever means it.
 #[test]
