@@ -413,7 +413,8 @@ impl Decider {
             let tries = |budget: &Option<ErrorBudgetStatus>| budget.as_ref().map(|budget| budget.try_number);
             let refrozen =
                 |(own, before): (&Probe, &Probe)| before.frozen.is_some() && own.frozen != before.frozen;
-            let begins_anew = tries(&attempt.error_budget) != tries(&before.error_budget)
+            let begins_anew = attempt.state.forgotten != before.state.forgotten
+                || tries(&attempt.error_budget) != tries(&before.error_budget)
                 || attempt.probes.iter().zip(&before.probes).any(refrozen);
             if begins_anew && stays {
                 ledger.begin_era();
