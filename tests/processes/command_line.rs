@@ -333,10 +333,15 @@ fn what_a_version_was_made_of_is_published_with_it() {
     assert_eq!((tags["gold"].as_str(), tags["next"].as_str()), ("1", "2"));
     said(&["repo", "untag", root.text(), "late", "next"]);
     said(&["repo", "rm", root.text(), "late", "2"]);
-    // Bug: what MLflow has logged was published only where its file was named too, which MLflow's own file names. Fix: it is the one.
-    fs::copy(&model, logged.0.join("model.onnx")).unwrap();
+    // Bug: what MLflow has logged was published only where its file was named too, and then without its external data, which MLflow
+    // gives a name of its own. Cause: nobody looked what its folder has. Fix: the model is the one that is in it, with its data.
+    for (from, to) in [("external.onnx", "model.onnx"), ("external.data", "external.data")] {
+        fs::copy(here(&format!("tests/models/{from}")), logged.0.join(to)).unwrap();
+    }
     said(&["repo", "publish", root.text(), "late", "2", "--from-mlflow", logged.text()]);
-    assert_eq!(fs::read(root.0.join("late/2/model.onnx")).unwrap(), fs::read(&model).unwrap());
+    let manifest = models.get("late", "2").unwrap().manifest.unwrap();
+    let files: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(files, ["model.onnx", "external.data"]);
     fs::remove_file(logged.0.join("model.onnx")).unwrap();
     let gone = run(&["repo", "publish", root.text(), "late", "3", "--from-mlflow", logged.text()]);
     assert!(text(&gone.stderr).contains("model.onnx"), "{gone:?}");

@@ -84,7 +84,7 @@ pub(crate) struct Publish {
     model: String,
     version: String,
     /// The file of the model; it becomes `model.onnx`, or what the manifest calls it. With `--from-hub` which of its models, such as
-    /// `onnx/model_quantized.onnx`. With `--from-mlflow` it need not be said: it is the one that MLflow has logged.
+    /// `onnx/model_quantized.onnx`. With `--from-mlflow` it need not be said: it is the one that MLflow has logged, with its external data.
     #[arg(long = "model", value_name = "FILE", required_unless_present_any = ["from_hub", "from_mlflow"])]
     file: Option<PathBuf>,
     /// Another file of the version, such as its external data.
@@ -581,11 +581,10 @@ impl Publish {
         let (features, progress) = (manifest.contract.features.clone(), Progress::begin());
         let mut draft = match hub {
             Some(hub) => hub.draft(manifest)?,
-            None => {
-                // It lies in MLflow's folder as the manifest calls it.
-                let logged = self.from_mlflow.map(|folder| folder.join(&path));
-                Draft::new(manifest).file(path, self.file.or(logged).unwrap_or_default())
-            }
+            None => match (self.file, self.from_mlflow) {
+                (None, Some(folder)) => logged(manifest, &folder)?,
+                (file, _) => Draft::new(manifest).file(path, file.unwrap_or_default()),
+            },
         };
         for (path, from) in self.files {
             draft = draft.file(path, from);
@@ -612,6 +611,26 @@ impl Publish {
         }
         Ok(out.line(&format!("{} {} is published: {}", entry.model, entry.version, bytes(size(&entry))))?)
     }
+}
+
+/// The model that MLflow has logged, which lies in its folder as the manifest calls it, with its external data: that is beside it, under a name
+/// that ends so.
+fn logged(manifest: Manifest, folder: &Path) -> Result<Draft, Failure> {
+    let path = manifest.model.clone();
+    let below = path.rsplit_once('/').map(|(below, _)| below);
+    let beside = below.map_or_else(|| folder.to_owned(), |below| folder.join(below));
+    let failed = |error| Failure::Unreadable(beside.display().to_string(), error);
+    let mut draft = Draft::new(manifest).file(path.as_str(), folder.join(&path));
+    for entry in std::fs::read_dir(&beside).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_data = name.ends_with(".data") || name.ends_with("_data");
+        if is_data && entry.path().is_file() {
+            let to = below.map_or_else(|| name.clone(), |below| format!("{below}/{name}"));
+            draft = draft.file(to, entry.path());
+        }
+    }
+    Ok(draft)
 }
 
 fn hub(folder: &Path) -> Result<HubModel, Failure> {
