@@ -8,7 +8,7 @@ use super::rules::{ProtocolRule, Rules};
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
 use crate::fleet::format::handover::Handover;
-use crate::fleet::format::head::{Descent, Head, Place};
+use crate::fleet::format::head::{Head, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
 
@@ -84,7 +84,8 @@ impl Sweep<'_> {
         }
     }
 
-    /// Filed heads that nobody needs to see where the newest comes from. `oldest` is the one that a member has who may still ask.
+    /// Filed heads that nobody needs to see where the newest comes from. `oldest` is the one that a member has who may still ask, or that is
+    /// kept until it is older.
     pub(crate) fn filed(&self, oldest: Option<Place>, filed: &[(Place, Timestamp)]) -> Vec<Place> {
         let newest = self.head.place;
         let may_go = |place: Place| {
@@ -98,15 +99,10 @@ impl Sweep<'_> {
         gone.map(|(place, _)| *place).collect()
     }
 
-    /// Heads that members have kept when they found another history, or none: once a repair has begun a new term, or where the newest
-    /// comes from them.
-    pub(crate) fn kept(&self, kept: &[(Place, Hex, Timestamp)]) -> Vec<(Place, Hex)> {
-        let newest = self.head.place;
-        let may_go = |place: Place, print: Hex| {
-            place.term < newest.term
-                || place.term == newest.term && self.head.ancestors.have(place.seq, print) == Descent::Yes
-        };
-        let gone = kept.iter().filter(|(place, print, at)| may_go(*place, *print) && self.is_old(*at));
+    /// Of the heads that members have kept when they found another history, or none, and from which the newest comes, or that are of a term
+    /// before a repair: those that may go.
+    pub(crate) fn kept(&self, settled: &[(Place, Hex, Timestamp)]) -> Vec<(Place, Hex)> {
+        let gone = settled.iter().filter(|(.., at)| self.is_old(*at));
         gone.map(|(place, print, _)| (*place, *print)).collect()
     }
 }

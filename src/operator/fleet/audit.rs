@@ -247,6 +247,19 @@ impl Lying {
         self.rows.values().filter_map(|found| Some(found.row.as_ref().ok()?.has)).max()
     }
 
+    /// Heads that processes have kept and the newest does not come from, as far as they are the end of a history.
+    pub(super) fn others(&self, newest: &Aside) -> impl Iterator<Item = (Place, Hex)> {
+        let kept = self.kept.keys().copied();
+        kept.filter(|(place, print)| {
+            !is_old(newest.place, *place) && !comes_from(&self.filed, newest, (*place, *print))
+        })
+    }
+
+    /// Those that the newest comes from, or that are of an earlier term.
+    pub(super) fn settled(&self, newest: &Aside) -> impl Iterator<Item = (Place, Hex)> {
+        self.kept.keys().copied().filter(|of| comes_from(&self.filed, newest, *of))
+    }
+
     /// Rows of processes that have not ended, as far as the store tells.
     fn there(&self, head: &Head) -> impl Iterator<Item = &Row<FleetCounts>> {
         let close_after = Duration::from_millis(head.timing.close_after);
@@ -368,27 +381,9 @@ impl Reach {
         }
         let diverged = lying.diverged(head);
         findings.extend(diverged.map(|row| FleetFinding::Diverged { member: row.name.to_string() }));
-        for (place, print) in lying.kept.keys() {
-            if !comes_from(&lying.filed, &own, (*place, *print)) {
-                findings.push(FleetFinding::OtherHistory { head: named(*place, *print) });
-            }
-        }
-        for (sequence, print) in named_ancestors(&head.ancestors, head.place.seq) {
-            let place = Place { term: head.place.term, seq: sequence };
-            match lying.filed.get(&place) {
-                // Of an earlier term it is filed there.
-                None if !lying.filed.iter().any(|(other, found)| {
-                    other.seq == sequence && found.as_ref().is_ok_and(|filed| filed.print == print)
-                }) =>
-                {
-                    findings.push(FleetFinding::Hole { sequence });
-                }
-                Some(Ok(filed)) if filed.print != print => {
-                    findings.push(FleetFinding::FiledOfOther { sequence });
-                }
-                _ => {}
-            }
-        }
+        let others = lying.others(&own);
+        findings
+            .extend(others.map(|(place, print)| FleetFinding::OtherHistory { head: named(place, print) }));
         let there = lying.there(head).count();
         // Others take over after three ticks and some, and the first one of a fleet begins after a while.
         let patience = Duration::from_millis(head.timing.tick.saturating_mul(10).max(30_000));
@@ -454,6 +449,11 @@ fn against_ledger(
 /// A head, as `repair` takes it.
 pub(super) fn named(place: Place, print: Hex) -> String {
     format!("{place}.{print}")
+}
+
+/// Whether it lies so far before the newest that nobody names it any more: then it is no end of a history.
+pub(super) fn is_old(newest: Place, place: Place) -> bool {
+    newest.seq.saturating_sub(place.seq) > RECENT
 }
 
 /// Whether a head comes from another one, is the same, or is of a later term. What is too far back to be named is looked for in what is

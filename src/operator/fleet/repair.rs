@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::audit::{Aside, Lying, comes_from, named};
+use super::audit::{Aside, Lying, comes_from, is_old, named};
 use super::error::FleetError;
 use super::reach::{Lies, Reach};
 use crate::base::text::bounded_text;
@@ -221,8 +221,7 @@ fn tips<'a>(known: &'a [Aside], lying: &Lying) -> Vec<&'a Aside> {
     let is_tip = |aside: &&Aside| {
         let (place, print) = (aside.place, aside.print);
         let later = |other: &Aside| other.print != print && comes_from(&lying.filed, other, (place, print));
-        // What is filed so long ago that nobody names it any more is no end of a history.
-        let is_old = newest.is_some_and(|newest| newest.place.seq.saturating_sub(place.seq) > 64);
+        let is_old = newest.is_some_and(|newest| is_old(newest.place, place));
         !known.iter().any(later) && (!is_old || Some(print) == newest.map(|newest| newest.print))
     };
     known.iter().filter(is_tip).collect()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::audit::{Aside, Lying, comes_from, named};
+use super::audit::{Aside, Lying, named};
 use super::error::FleetError;
 use super::reach::{Reach, as_found};
 use super::repair::held;
@@ -98,18 +98,21 @@ impl Reach {
         let rows = sweep.rows(ledger, &as_found(&lying.rows), is_over);
         let asks = lying.rows.iter().filter(|(name, _)| !rows.contains(name));
         let asks = asks.filter_map(|(_, found)| found.row.as_ref().ok()).filter(|row| !row.state.is_last());
-        let oldest = asks.map(|row| row.has).filter(|has| has.term == head.place.term).min();
         let at = |key: &Key| lying.all.iter().find(|entry| entry.key == *key).map(|entry| entry.at);
         let filed: Vec<(Place, Timestamp)> =
             lying.filed.keys().filter_map(|place| Some((*place, at(&self.layout.filed(*place))?))).collect();
-        let kept: Vec<(Place, Hex, Timestamp)> = lying
-            .kept
-            .keys()
-            .filter_map(|(place, print)| Some((*place, *print, at(&self.layout.kept(*place, *print))?)))
+        let settled: Vec<(Place, Hex, Timestamp)> = lying
+            .settled(&Aside::of(&over.written))
+            .filter_map(|(place, print)| Some((place, print, at(&self.layout.kept(place, print))?)))
             .collect();
+        let kept_gone = sweep.kept(&settled);
+        // One that stays is to go later, and what is filed after it is what will show then that it may.
+        let stays = settled.iter().map(|(place, print, _)| (*place, *print));
+        let stays = stays.filter(|of| !kept_gone.contains(of)).map(|(place, _)| place);
+        let oldest = asks.map(|row| row.has).chain(stays).filter(|has| has.term == head.place.term).min();
         let mut gone: Vec<Key> = rows.iter().map(|name| self.layout.row(*name)).collect();
         gone.extend(sweep.filed(oldest, &filed).into_iter().map(|place| self.layout.filed(place)));
-        gone.extend(sweep.kept(&kept).into_iter().map(|(place, print)| self.layout.kept(place, print)));
+        gone.extend(kept_gone.into_iter().map(|(place, print)| self.layout.kept(place, print)));
         let probes = self.layout.probes();
         let handovers = self.handovers(&lying.all)?;
         let is_left = |entry: &&Listed| {
@@ -126,14 +129,16 @@ impl Reach {
             });
             of_probe || of_mail || of_handover || of_part || gone.contains(&entry.key)
         };
-        Ok(lying.all.iter().filter(is_left).cloned().collect())
+        let mut left: Vec<Listed> = lying.all.iter().filter(is_left).cloned().collect();
+        // Before what is filed: a sweep that is ended in the middle leaves nothing of which nobody can show any more that it may go.
+        left.sort_by_key(|entry| self.layout.read_kept(&entry.key).is_none());
+        Ok(left)
     }
 
     /// Nothing is swept that a repair may need.
     fn has_one_history(&self, written: &Written, lying: &Lying) -> Result<(), FleetError> {
         let (head, own) = (&written.head, Aside::of(written));
-        let others = lying.kept.keys().filter(|of| !comes_from(&lying.filed, &own, **of));
-        let others: Vec<(Place, Hex)> = others.copied().collect();
+        let others: Vec<(Place, Hex)> = lying.others(&own).collect();
         let mut heads: Vec<String> = others.iter().map(|(place, print)| named(*place, *print)).collect();
         let ahead = lying.seen().filter(|seen| *seen > head.place);
         let seen = ahead.or(lying.diverged(head).map(|row| row.has).max());
