@@ -275,7 +275,10 @@ impl Lying {
 }
 
 impl Reach {
+    /// A fleet goes on while it is looked at, and whatever is read later is newer. So the ledger is read before the rows that it was made of, and
+    /// whoever holds rows against the head reads that once more afterwards: nothing is older then than what rests on it.
     pub(super) fn lying(&self) -> Result<Lying, FleetError> {
+        let ledger = self.ledger()?;
         let all = self.list(self.layout.handle())?;
         let (mut filed, mut kept) = (BTreeMap::new(), BTreeMap::new());
         let read = |key: &Key| -> Result<Option<Result<Aside, String>>, FleetError> {
@@ -289,13 +292,13 @@ impl Reach {
                 kept.extend(read(key)?.map(|found| (place, found)));
             }
         }
-        let (rows, ledger) = (self.rows(&all)?, self.ledger()?);
+        let rows = self.rows(&all)?;
         let store_now = self.latest(all.iter().map(|entry| entry.at));
         Ok(Lying { store_now, rows, filed, kept, ledger, all })
     }
 
     pub(super) fn audit(&self) -> Result<FleetAudit, FleetError> {
-        // Before what else lies there: what is found later is newer.
+        // Before what is filed: all that it names was filed before it.
         let head = match self.get(Kind::Head, self.layout.head())? {
             Lies::Value(Value::Head(written), ..) => Ok(written),
             Lies::Nothing => match self.head() {
@@ -310,7 +313,9 @@ impl Reach {
         let mut findings = Vec::new();
         match &head {
             Ok(written) => {
-                self.against_head(written, &lying, &mut findings);
+                against_filed(&written.head, &lying, &mut findings);
+                let newest = self.newest(written)?;
+                self.against_head(&newest, &lying, &mut findings);
             }
             Err(None) => findings.push(FleetFinding::HeadMissing),
             Err(Some(reason)) => {
@@ -406,6 +411,25 @@ impl Reach {
             }
             None if lying.all.iter().any(|entry| is_overdue(entry.at)) => {
                 findings.push(FleetFinding::NobodyJudges { since: None });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn against_filed(head: &Head, lying: &Lying, findings: &mut Vec<FleetFinding>) {
+    for (sequence, print) in named_ancestors(&head.ancestors, head.place.seq) {
+        let place = Place { term: head.place.term, seq: sequence };
+        match lying.filed.get(&place) {
+            // Of an earlier term it is filed there.
+            None if !lying.filed.iter().any(|(other, found)| {
+                other.seq == sequence && found.as_ref().is_ok_and(|filed| filed.print == print)
+            }) =>
+            {
+                findings.push(FleetFinding::Hole { sequence });
+            }
+            Some(Ok(filed)) if filed.print != print => {
+                findings.push(FleetFinding::FiledOfOther { sequence });
             }
             _ => {}
         }

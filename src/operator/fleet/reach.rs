@@ -143,6 +143,14 @@ impl Reach {
         }
     }
 
+    /// What is agreed on by now, for whoever has read what else lies there since; the one before where that cannot be read in this moment.
+    pub(super) fn newest(&self, before: &Arc<Written>) -> Result<Arc<Written>, FleetError> {
+        Ok(match self.get(Kind::Head, self.layout.head())? {
+            Lies::Value(Value::Head(written), ..) => written,
+            _ => Arc::clone(before),
+        })
+    }
+
     fn missing(&self) -> Result<FleetError, FleetError> {
         let (model, probes) = (self.model.clone(), self.layout.probes());
         let others = self.list(self.layout.handle())?;

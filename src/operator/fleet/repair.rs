@@ -49,8 +49,9 @@ impl Reach {
         reason: &str,
         from: Option<&str>,
     ) -> Result<Option<FleetRepair>, FleetError> {
-        let there = self.there()?;
+        // Last, so that no process of a fleet that runs has seen more.
         let lying = self.lying()?;
+        let there = self.there()?;
         let known = known(&there, &lying);
         let tips = tips(&known, &lying);
         let seen = lying.seen().filter(|seen| tips.iter().all(|tip| *seen > tip.place));

@@ -90,7 +90,8 @@ impl Reach {
             // Nothing is closed.
             None => return Ok(Vec::new()),
         };
-        self.has_one_history(&over.written, &lying)?;
+        let newest = self.newest(&over.written)?;
+        self.has_one_history(&newest, &lying)?;
         // An attempt that has a number of its own and is not in the head is over.
         let next = control_of(head).map_or(0, |saved| saved.next_attempt);
         let is_over = |attempt: u32| head.candidate(attempt).is_none() && attempt < next;
