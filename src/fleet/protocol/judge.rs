@@ -372,10 +372,26 @@ impl<C: Counts> Judge<C> {
         self.ledger.as_ref().map_or((0, 0), |(ledger, _)| (ledger.n, ledger.voids))
     }
 
-    /// The rows that were read last, with when each was put, while this is the one that judges.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (&Row<C>, Timestamp)> {
+    /// The rows that were read last, with when each was put, while this is the one that judges: of processes that are there, and of those
+    /// that are gone for less than `close_after`.
+    pub(crate) fn rows(
+        &self,
+        following: &Following,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Row<C>, Timestamp)> {
+        let close_after = Duration::from_millis(following.timing().close_after);
+        let (ledger, store_now) = (self.ledger(), self.store_now(now));
+        let is_past = move |row: &Row<C>| {
+            // One that goes on under a name that is closed is there.
+            let mark = ledger.and_then(|ledger| ledger.marks.get(&row.name)).filter(|mark| row.n <= mark.n);
+            mark.and_then(|mark| mark.closed).is_some_and(|closed| {
+                // Who said no goodbye was silent for as long before its name was closed.
+                !row.state.is_last() || store_now.is_some_and(|now| now.since(closed) >= close_after)
+            })
+        };
         let rows = self.rows.values().filter(|_| self.judging);
-        rows.filter_map(|kept| Some((kept.row.as_deref()?, kept.at)))
+        let rows = rows.filter_map(|kept| Some((kept.row.as_deref()?, kept.at)));
+        rows.filter(move |(row, _)| !is_past(row))
     }
 
     /// Whether it judges, and has lately: what the store did not take nobody has judged.

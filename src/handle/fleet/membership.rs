@@ -617,7 +617,7 @@ impl Agent {
         let (merged, voids) = self.member.judge.cuts();
         // Who cannot ask the store judges nothing, and knows of no other for how long.
         let judges = self.member.judge.judges(following, now) && now < following.lease_until();
-        let rows = self.member.judge.rows().filter(|_| judges);
+        let rows = self.member.judge.rows(following, now).filter(|_| judges);
         let on_trial = |identity: &str| self.head().is_some_and(|of| is_on_trial(of.head(), identity));
         FleetStatus {
             name: self.member.name().to_string(),

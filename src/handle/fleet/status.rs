@@ -39,7 +39,8 @@ pub struct FleetStatus {
     pub pending: usize,
     /// Versions that are agreed on and cannot be used here.
     pub not_ready: Vec<FleetNotReady>,
-    /// The processes that whoever judges has seen; empty in others.
+    /// The processes that whoever judges has seen, those too that ended within [`close_after`](crate::options::FleetTiming::close_after);
+    /// empty in others.
     pub members: Vec<FleetMember>,
     /// How often processes ended without a word while something is on trial, as far as is known here.
     #[serde(default)]

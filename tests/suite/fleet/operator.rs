@@ -735,6 +735,38 @@ fn a_fleet_that_goes_on_while_it_is_looked_at_is_whole() {
     }
 }
 
+/// Bug: processes that were killed were counted as following until somebody swept, and names that were given up as gone, thousands of them. Cause:
+/// whoever judges showed every row that lies in the store. Fix: none that is gone for longer than `close_after`.
+#[test]
+fn whoever_judges_shows_nobody_who_is_gone_for_long() {
+    let mut world = World::new(3);
+    let shown = |world: &World<InMemory>| {
+        let judge = world.members.iter().find_map(|member| member.fleet().filter(|fleet| fleet.judges));
+        let mut states: Vec<FleetState> = judge.unwrap().members.iter().map(|member| member.state).collect();
+        states.sort_by_key(|state| format!("{state:?}"));
+        states
+    };
+    world.steps(20, 1);
+    assert_eq!(shown(&world), [FleetState::Following; 3]);
+    let place = world.members.iter().position(|member| !member.fleet().unwrap().judges).unwrap();
+    let killed = world.members.remove(place);
+    let place = world.members.iter().position(|member| !member.fleet().unwrap().judges).unwrap();
+    world.members.remove(place).close(Duration::ZERO).unwrap();
+    world.join();
+    world.steps(20, 1);
+    let of_both = [FleetState::Following, FleetState::Following, FleetState::Following, FleetState::Left];
+    assert_eq!(shown(&world), of_both, "for a while");
+    world.steps(80, 1);
+    assert_eq!(shown(&world), [FleetState::Following; 2]);
+    assert_eq!(world.operator().overview().unwrap().members.len(), 2);
+    assert!(world.keys("rows").len() >= 4, "they lie there still");
+    // One that was stopped and comes back is there again, whatever its name.
+    world.members.push(killed);
+    world.steps(20, 1);
+    let following = shown(&world).iter().filter(|state| **state == FleetState::Following).count();
+    assert_eq!(following, 3);
+}
+
 #[test]
 fn a_process_that_wakes_after_its_row_was_swept_counts_nothing_twice() {
     let mut world = World::new(2);
