@@ -65,11 +65,13 @@ pub(crate) enum Demanded {
 impl Demand {
     /// Takes over of an earlier demand what is still to be done once this one is met.
     pub(crate) fn go_on_from(&mut self, earlier: &Self) {
-        if let (Demanded::Freeze { ends, .. }, Demanded::Freeze { ends: before, .. }) =
+        if let (Demanded::Freeze { reason, ends }, Demanded::Freeze { reason: began, ends: before }) =
             (&mut self.what, &earlier.what)
         {
             let own = std::mem::replace(ends, before.clone());
-            own.into_iter().for_each(|reason| end_freeze(ends, reason));
+            // What was put and not answered may have begun, for a reason that never held here.
+            let began = began.iter().filter(|_| reason.is_none()).cloned();
+            own.into_iter().chain(began).for_each(|reason| end_freeze(ends, reason));
         }
     }
 

@@ -38,6 +38,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         control.retained.iter().map(|kept| kept.version.id).collect()
     }
 
+    pub(crate) fn freeze_in_all(&self, _: &Control, _: String) {}
+
     pub(crate) fn note_demands(&self, _: &Control, _: u64) {}
 
     pub(crate) fn press_demands(&self) {}

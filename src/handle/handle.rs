@@ -344,10 +344,15 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.checkpoint()
     }
 
-    /// From now on automation may lower exposure and not raise it. What is done by hand is done.
+    /// From now on automation may lower exposure and not raise it. What is done by hand is done. Where a freeze holds already, this one takes its
+    /// place; in a fleet the one that holds stays, with its reason, and nothing is told: this one begins only where the others have ended that one
+    /// and it is not known here yet.
     pub fn freeze(&self, reason: impl Into<String>) {
         let reason = bounded_text(reason);
         self.lower(|control| {
+            if control.frozen.is_some() && self.inner.is_in_fleet() {
+                return self.inner.freeze_in_all(control, reason);
+            }
             if let Some(before) = control.frozen.replace(reason.clone()) {
                 end_freeze(&mut control.ended_freezes, before);
             }

@@ -36,6 +36,12 @@ impl Standing {
         Some((had, decider))
     }
 
+    /// Demands something of all of which nothing can be seen here.
+    pub(super) fn demand(&mut self, control: &Control, what: Demanded) {
+        let by = control.announcer.actor.clone();
+        self.decided.get_or_insert_default().push(Demand { by, what });
+    }
+
     /// Takes note of what was demanded here.
     pub(super) fn obey(&mut self, control: &Control, demands: &[Demand]) {
         let lowers =

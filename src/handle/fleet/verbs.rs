@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::control::control::Control;
-use crate::control::decider::Demand;
+use crate::control::decider::{Demand, Demanded};
 use crate::control::desk::Desk;
 use crate::control::event::EventKind;
 use crate::control::moves::RollbackOutcome;
@@ -43,6 +43,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let demands = demands.into_iter().map(|demand| Demand { by: by.clone(), ..demand });
         standing.decided.get_or_insert_default().extend(demands);
         outcome
+    }
+
+    /// Demands a freeze of all where one holds here already: where it does in all, nothing comes of it.
+    pub(crate) fn freeze_in_all(&self, control: &Control, reason: String) {
+        let Some(fleet) = &self.fleet else { return };
+        fleet.standing.lock().demand(control, Demanded::Freeze { reason: Some(reason), ends: Vec::new() });
     }
 
     /// The versions that can be gone back to by name: in a fleet those that all retain and this process has.

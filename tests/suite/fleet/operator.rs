@@ -767,6 +767,44 @@ fn whoever_judges_shows_nobody_who_is_gone_for_long() {
     assert_eq!(following, 3);
 }
 
+/// Bug: a freeze for another reason was told in its process, and never held. Cause: it took the place of the one that all had agreed on until that was
+/// made true again. Fix: the one that stands stays, and this one begins only where the others have ended that.
+#[test]
+fn a_freeze_where_one_holds_is_told_only_where_it_begins() {
+    let mut world = Odd::world(2);
+    let frozen = |world: &World<Odd>| {
+        let reasons = world.members.iter().map(|member| member.status().frozen);
+        reasons.collect::<Vec<_>>()
+    };
+    let told = |member: &Handle, of: &str| {
+        let is_it = |event: &EventKind| matches!(event, EventKind::Frozen { reason } if reason == of);
+        member.events().iter().filter(|event| is_it(&event.kind)).count()
+    };
+    world.members[0].freeze("an incident");
+    world.steps(3, 0);
+    world.members[1].freeze("another");
+    assert_eq!(frozen(&world)[1].as_deref(), Some("an incident"));
+    world.steps(3, 0);
+    assert_eq!(frozen(&world), vec![Some("an incident".to_owned()); 2]);
+    assert_eq!(world.members.iter().map(|member| told(member, "another")).sum::<usize>(), 0);
+    assert_eq!(world.members[1].fleet().unwrap().pending, 0);
+    // Others end the first one while this process takes it for what holds.
+    world.members[0].unfreeze();
+    world.members[1].freeze("a third");
+    world.steps(3, 0);
+    assert_eq!(frozen(&world), vec![Some("a third".to_owned()); 2]);
+    assert_eq!([0, 1].map(|place: usize| told(&world.members[place], "a third")), [1, 1]);
+    // What waits to begin is ended before it has.
+    world.members[0].unfreeze();
+    world.store.refuses.store(true, Ordering::Relaxed);
+    world.members[1].freeze("a fourth");
+    assert_eq!(world.members[1].fleet().unwrap().pending, 1);
+    world.members[1].unfreeze();
+    world.store.refuses.store(false, Ordering::Relaxed);
+    world.steps(5, 0);
+    assert_eq!(frozen(&world), [None, None]);
+}
+
 #[test]
 fn a_process_that_wakes_after_its_row_was_swept_counts_nothing_twice() {
     let mut world = World::new(2);
