@@ -40,6 +40,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     pub(crate) fn freeze_in_all(&self, _: &Control, _: String) {}
 
+    pub(crate) fn pause_in_all(&self, _: &Control, _: u32, _: String) -> bool {
+        false
+    }
+
+    pub(crate) fn on_trial_in_all(&self, _: &str) -> Option<(u32, VersionId)> {
+        None
+    }
+
     pub(crate) fn note_demands(&self, _: &Control, _: u64) {}
 
     pub(crate) fn press_demands(&self) {}

@@ -182,6 +182,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         running.map(|(number, version)| Rollout::new(self.clone(), number, version))
     }
 
+    /// The rollout of a version of this name by what a fleet has agreed on, for whoever lowers it: this process may not be able to open it.
+    pub(crate) fn rollout_in_fleet(&self, version: &str) -> Option<Rollout<I, O>> {
+        let (number, version) = self.inner.on_trial_in_all(version)?;
+        Some(Rollout::new(self.clone(), number, version))
+    }
+
     /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
     /// judging, and whoever is taken off leaves its share to the others. A rollout whose plan is paused goes on, and that plan is over: it is
     /// moved by the allocation, until it is taken off or [`run`](Rollout::run) gives it a plan again. During a [`freeze`](Self::freeze) all keep the shares that they have,
@@ -583,7 +589,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn pause(&self, reason: impl Into<String>) -> Result<(), RolloutError> {
         let reason = bounded_text(reason);
         self.handle.lower(|control| {
-            control.attempt(self.number).ok_or_else(|| control.over(self.number))?;
+            if control.attempt(self.number).is_none() {
+                let is_on_trial = self.handle.inner.pause_in_all(control, self.number, reason);
+                return if is_on_trial { Ok(()) } else { Err(control.over(self.number).into()) };
+            }
             self.set_paused(control, true, |version| EventKind::Paused { version, reason });
             Ok(())
         })

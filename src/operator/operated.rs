@@ -75,6 +75,13 @@ pub(crate) enum RolloutMove {
     Abort(String),
 }
 
+impl RolloutMove {
+    /// Whether it is done whatever can be had here.
+    fn lowers(&self) -> bool {
+        matches!(self, Self::Pause(_) | Self::Abort(_))
+    }
+}
+
 impl<I: ?Sized + 'static, O: Send + 'static> Operated for ModelHandle<I, O> {
     fn status(&self) -> Status {
         ModelHandle::status(self)
@@ -175,7 +182,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Operated for ModelHandle<I, O> {
         epoch: Option<u64>,
     ) -> Result<RollbackOutcome, OperatorError> {
         let no_rollout = || OperatorError::NoRollout { version: version.into() };
-        let rollout = self.by(actor).rollout(version).ok_or_else(no_rollout)?;
+        let handle = self.by(actor);
+        let lowered = || handle.rollout_in_fleet(version).filter(|_| by.lowers());
+        let rollout = handle.rollout(version).or_else(lowered).ok_or_else(no_rollout)?;
         moved(&rollout.at_epoch(epoch), by)
     }
 

@@ -51,6 +51,27 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         fleet.standing.lock().demand(control, Demanded::Freeze { reason: Some(reason), ends: Vec::new() });
     }
 
+    /// Has a plan stand still in all that is not followed here, since its version cannot be had; whether there is such a rollout. It is told
+    /// once they have agreed.
+    pub(crate) fn pause_in_all(&self, control: &Control, number: u32, reason: String) -> bool {
+        let Some(fleet) = &self.fleet else { return false };
+        let standing = &mut *fleet.standing.lock();
+        let mut attempts = standing.here.iter().flat_map(|here| &here.attempts);
+        let on_trial = attempts.find(|attempt| attempt.number == number);
+        let on_trial = on_trial.map(|attempt| (attempt.version.identity, attempt.state.paused));
+        if let Some((identity, false)) = on_trial {
+            standing.demand(control, Demanded::Pause { attempt: number, identity, reason });
+        }
+        on_trial.is_some()
+    }
+
+    /// The rollout of a version of this name by what is agreed on, whether or not the version can be had here.
+    pub(crate) fn on_trial_in_all(&self, version: &str) -> Option<(u32, VersionId)> {
+        let here = self.fleet.as_ref().and_then(|fleet| fleet.standing.lock().here.clone())?;
+        let on_trial = here.attempts.iter().find(|attempt| attempt.version.version == *version)?;
+        Some((on_trial.number, on_trial.version.version))
+    }
+
     /// The versions that can be gone back to by name: in a fleet those that all retain and this process has.
     pub(crate) fn to_go_back_to(&self, control: &Control) -> Vec<VersionId> {
         let here = self.fleet.as_ref().and_then(|fleet| fleet.standing.lock().here.clone());

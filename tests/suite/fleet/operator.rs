@@ -805,6 +805,53 @@ fn a_freeze_where_one_holds_is_told_only_where_it_begins() {
     assert_eq!(frozen(&world), [None, None]);
 }
 
+/// Bug: a process that cannot open a version answered that no rollout tries it, when it was told by name to take it off or to pause it. Cause: names
+/// were looked up in what is on trial here. Fix: what lowers exposure is looked up in what is agreed on.
+#[cfg(feature = "admin")]
+#[test]
+fn a_process_that_cannot_open_a_version_pauses_it_and_takes_it_off_by_name() {
+    use http::Request;
+    use switchback::admin::{Actor, Admin, AuthorizationError};
+    use switchback::operator::Operators;
+    let mut world = World::new(1);
+    let live = closure("v1@1", |_: &f64| Ok(0.25));
+    let builder = ModelHandle::builder("late").live("v1", live).task(Task::binary(|p: &f64| *p));
+    let builder = builder.shadowing(Shadowing::new()).threads(Threads::manual().stripes(1));
+    let builder =
+        builder.source(|_: &str| Err::<Box<dyn Model<f64, f64>>, _>("there is no such file".into()));
+    let handle = builder.clock(world.clock.clone()).fleet(world.fleet().seed(9)).build().unwrap();
+    world.members.push(handle);
+    world.steps(8, 0);
+    let step = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(600));
+    let plan = Plan::new([step]).unwrap();
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.5)).run(plan).unwrap();
+    world.steps(5, 1);
+    assert_eq!(world.on_trial("v2"), [Some(Phase::Canary), None]);
+    let admin = Admin::new(Operators::new([world.members[1].operator()]).unwrap());
+    let admin = admin.changes(|_: &http::request::Parts| Ok::<_, AuthorizationError>(Actor::new("ada")));
+    let post = |change: &str| {
+        let request =
+            Request::post(format!("/late/rollouts/v2/{change}")).header("Content-Type", "application/json");
+        admin.respond(request.body(br#"{"reason": "complaints"}"#.to_vec()).unwrap())
+    };
+    assert_eq!(post("pause").status(), 200);
+    assert_eq!(post("promote").status(), 404, "it cannot be exposed here");
+    world.steps(3, 1);
+    let paused = world.members[0].rollout("v2").unwrap().status().unwrap();
+    assert!(paused.paused && paused.phase == Phase::Canary, "{paused:#?}");
+    let said =
+        |event: &EventKind| matches!(event, EventKind::Paused { reason, .. } if reason == "complaints");
+    for member in &world.members {
+        assert_eq!(member.events().iter().filter(|event| said(&event.kind)).count(), 1);
+    }
+    let aborted = post("abort");
+    let body = String::from_utf8(aborted.into_body()).unwrap();
+    assert!(body.contains(r#""aborted":["v2"]"#), "{body}");
+    world.steps(3, 1);
+    assert_eq!(world.on_trial("v2"), [None, None]);
+    assert_eq!(post("abort").status(), 404, "it is over");
+}
+
 #[test]
 fn a_process_that_wakes_after_its_row_was_swept_counts_nothing_twice() {
     let mut world = World::new(2);
