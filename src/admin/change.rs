@@ -296,6 +296,7 @@ fn done(operator: &Operator) -> Answer {
 
 /// What has come of it. That another process has the state is told where it is so: of what is said here a rollback and a freeze hold once this one
 /// takes over, a quarantine that was lifted and a freeze that was ended are then as they are there, and that it drains is its own affair.
+/// So is how much of what was said here its fleet has not agreed on yet, since the store cannot be asked, or is being asked for something else.
 fn changed(status: &Status, outcome: Option<serde_json::Value>) -> Answer {
     let mut answer = json!({ "live": status.live, "epoch": status.epoch });
     if let Some(outcome) = outcome {
@@ -303,6 +304,10 @@ fn changed(status: &Status, outcome: Option<serde_json::Value>) -> Answer {
     }
     if status.standby {
         answer["standby"] = json!(true);
+    }
+    #[cfg(feature = "fleet")]
+    if let Some(fleet) = status.fleet.as_ref().filter(|fleet| fleet.pending > 0) {
+        answer["pending"] = json!(fleet.pending);
     }
     Answer::json(&answer).of_epoch(status.epoch)
 }

@@ -234,6 +234,9 @@ impl Command {
             // To those who read it and not to what reads its output.
             eprintln!("switchback: another process has the state, and tries candidates: {told}");
         }
+        if let Some(told) = in_fleet(&answer) {
+            eprintln!("switchback: {told}");
+        }
         if out.json {
             out.value(&answer)?;
         } else if is_nothing {
@@ -249,6 +252,19 @@ impl Command {
         // Whoever wants no candidate exposed has that; whoever wants to go back has not gone.
         if is_nothing && goes_back { Err(Failure::Said) } else { Ok(()) }
     }
+}
+
+/// What is to be told of a change that the process's fleet has not agreed on yet.
+fn in_fleet(answer: &Value) -> Option<String> {
+    let pending = answer["pending"].as_u64().filter(|pending| *pending > 0)?;
+    let wait = match pending {
+        1 => "1 change of that process waits".to_owned(),
+        _ => format!("{pending} changes of that process wait"),
+    };
+    Some(format!(
+        "{wait} for its fleet's store: what is taken back or frozen holds there, and the others do not have it yet; where it \
+         cannot reach the store, say it by `switchback fleet rollback` or `freeze` too"
+    ))
 }
 
 /// `done: live v1, epoch 7`
@@ -701,6 +717,23 @@ mod tests {
             assert!(told(&ends).unwrap().contains("it goes on as it is there"), "{ends}");
         }
         assert_eq!(told("drain http://here late --reason deploy"), None);
+    }
+
+    /// Bug: a rollback in a process that could not ask its fleet's store was told as done. Cause: the answer was shown as it came. Fix: what waits there
+    /// is told, and what to do about it.
+    #[test]
+    fn a_change_that_a_fleet_has_not_agreed_on_is_told_as_such() {
+        let told = in_fleet(&json!({"live": "v1", "epoch": 7, "pending": 1})).unwrap();
+        assert!(
+            told.starts_with("1 change of that process waits") && told.contains("switchback fleet rollback"),
+            "{told}"
+        );
+        assert!(
+            in_fleet(&json!({"live": "v1", "pending": 2}))
+                .unwrap()
+                .starts_with("2 changes of that process wait ")
+        );
+        assert_eq!(in_fleet(&json!({"live": "v1", "epoch": 7})), None);
     }
 
     /// Bug: a canary whose share live answers was shown as if it answered, a live that is watched and paused as "live", a name that is tried

@@ -1254,6 +1254,35 @@ fn a_store_that_takes_nothing_leaves_no_candidate_unjudged() {
     assert!(world.operator().audit().unwrap().is_whole(), "{:#?}", world.operator().audit());
 }
 
+/// Bug: a rollback that was said to a process which could not ask the store was answered as done, without a word that the others go on. Cause: the
+/// answer said of a process that looks on alone that it holds there. Fix: so it does of what waits for the store.
+#[cfg(feature = "admin")]
+#[test]
+fn a_change_that_waits_for_the_store_is_answered_as_such() {
+    use http::Request;
+    use switchback::admin::{Actor, Admin, AuthorizationError};
+    use switchback::operator::Operators;
+    let mut world = Odd::world(2);
+    let admin = Admin::new(Operators::new([world.members[0].operator()]).unwrap());
+    let admin = admin.changes(|_: &http::request::Parts| Ok::<_, AuthorizationError>(Actor::new("ada")));
+    let post = |change: &str| {
+        let request = Request::post(format!("/late/{change}")).header("Content-Type", "application/json");
+        let answer = admin.respond(request.body(br#"{"reason": "complaints"}"#.to_vec()).unwrap());
+        serde_json::from_slice::<serde_json::Value>(answer.body()).unwrap()
+    };
+    staged(&world.members[0], "v2").canary(0.5).unwrap();
+    world.steps(5, 1);
+    world.store.refuses.store(true, Ordering::Relaxed);
+    let answer = post("rollback");
+    assert_eq!(answer["outcome"]["aborted"][0], "v2", "{answer}");
+    assert_eq!(answer["pending"], 1, "{answer}");
+    assert_eq!(post("freeze")["pending"], 2);
+    world.store.refuses.store(false, Ordering::Relaxed);
+    world.steps(5, 1);
+    assert_eq!(world.on_trial("v2"), [None, None]);
+    assert_eq!(post("freeze")["pending"], serde_json::Value::Null);
+}
+
 #[cfg(feature = "admin")]
 #[test]
 fn the_page_of_a_model_says_where_its_process_stands_in_the_fleet() {
