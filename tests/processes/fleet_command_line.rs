@@ -222,6 +222,12 @@ fn what_cannot_be_done_to_a_fleet_is_said() {
     let told = refused(&["status", missing, "late"]);
     assert!(told.contains("no fleet of late is under `switchback`"), "{told}");
     assert_eq!(run(&["rollback", missing, "late"]).status.code(), Some(2), "a reason is needed");
+    // Bug: an empty reason was taken, and stood in the log. Cause: it was read as it comes. Fix: as that of every other change.
+    for change in ["rollback", "freeze", "repair"] {
+        let unsaid = run(&[change, missing, "late", "--reason", " "]);
+        assert_eq!(unsaid.status.code(), Some(2), "{change}: {unsaid:?}");
+        assert!(text(&unsaid.stderr).contains("say why"), "{change}: {unsaid:?}");
+    }
     let mut process = Process::new(missing, "follows");
     process.tells("begins with v1");
     let other = folder.0.join("secret");

@@ -16,6 +16,7 @@ use switchback::status::{FleetMember, Quarantined};
 use crate::Failure;
 use crate::out::{Out, ask, bytes};
 use crate::progress::Progress;
+use crate::remote::reason;
 use crate::state::{JUDGED, ROLLOUTS, judged, retained_row, rollout_row};
 
 /// The variable with the fleet's secret.
@@ -107,7 +108,7 @@ pub(crate) struct Reasoned {
     #[command(flatten)]
     of: Of,
     /// Why: it stands in the log.
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     reason: String,
     #[command(flatten)]
     by: By,

@@ -32,7 +32,7 @@ const CLEAR: &str = "\u{1b}[2J";
 /// The variable with the token of whoever may change something.
 const TOKEN: &str = "SWITCHBACK_TOKEN";
 
-fn reason(text: &str) -> Result<String, String> {
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         Err(String::from("say why: it stands in the log"))
     } else {
