@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::circuit::Circuit;
 use super::control::Control;
-use super::counter::Counter;
+use super::counter::{Counter, Feeds};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use crate::base::clock::Reading;
 use crate::model::error::ErrorKind;
 use crate::rollout::phase::Phase;
+use crate::stats::counting::exposure::Exposure;
 use crate::version::loaded::AnyVersion;
 
 /// How long a circuit stays open before the version is tried again.
@@ -24,22 +25,42 @@ const TOLD_FOR: Duration = Duration::from_secs(600);
 impl Control {
     /// Tells every breaker what live fails on.
     pub(crate) fn tell_breakers(&mut self) {
-        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
-        let usual = live.and_then(|live| live.total().error_rate().value()).unwrap_or(0.0);
-        let rate = usual.max(self.live_lately.rate());
-        self.live_lately.tell(rate);
-        // A live that is watched is held against the version before, which is asked in its place: what it fails on itself excuses nothing.
-        let before = self.before_watched().and_then(|arm| self.arms.get(&arm));
-        let usual_before = before.and_then(|arm| arm.total().error_rate().value()).unwrap_or(0.0);
-        let of_before = usual_before.max(self.before_lately.rate());
+        let (of_live, of_before) = (self.live_fails(), self.before_fails());
+        self.live_lately.tell(of_live);
         self.before_lately.tell(of_before);
-        let watched = self.watched().map(|watched| watched.number);
-        for counter in self.counters.iter().filter(|counter| counter.current && counter.feeds.trips) {
-            let is_watched = watched.is_some() && counter.feeds.attempt == watched;
+        for counter in self.counters.iter().filter(|counter| counter.current) {
             if let Some(exposure) = &counter.exposure {
-                exposure.live_fails(if is_watched { of_before } else { rate });
+                self.tell_breaker(exposure, &counter.feeds);
             }
         }
+    }
+
+    /// Tells the breaker of a place what is known for whom it counts for.
+    pub(crate) fn tell_breaker(&self, exposure: &Exposure, feeds: &Feeds) {
+        let Some(attempt) = feeds.attempt.filter(|_| feeds.trips).and_then(|number| self.attempt(number))
+        else {
+            return;
+        };
+        // A live that is watched is held against the version before, which is asked in its place: what it fails on itself excuses nothing.
+        let is_watched = attempt.state.phase == Phase::Baking;
+        let rate = if is_watched { self.before_fails() } else { self.live_fails() };
+        let asked = self.arms.get(&attempt.candidate).map_or(0, |arm| arm.total().error_rate().whole);
+        exposure.breaker_knows(rate, asked);
+    }
+
+    /// How often live fails: always, or lately where that is more.
+    fn live_fails(&self) -> f64 {
+        self.fails(self.lifetime(self.live.id)).max(self.live_lately.rate())
+    }
+
+    /// The same of the version before a live that is watched.
+    fn before_fails(&self) -> f64 {
+        self.fails(self.before_watched()).max(self.before_lately.rate())
+    }
+
+    fn fails(&self, arm: Option<u32>) -> f64 {
+        let arm = arm.and_then(|arm| self.arms.get(&arm));
+        arm.and_then(|arm| arm.total().error_rate().value()).unwrap_or(0.0)
     }
 
     fn watched(&self) -> Option<&Attempt> {

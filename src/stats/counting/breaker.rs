@@ -17,12 +17,19 @@ const OUTRIGHT: f64 = 0.5;
 /// from these. Without it a version that does not recover from an outage of both is asked for one and a half times as long as that was.
 const LATELY: u32 = 64;
 
+/// Requests for which five failures in a row are enough. A streak may begin with each request, so beyond it the logarithm of how many
+/// times as many there were is asked for on top: a version that fails as often as live then trips with a probability of less than one
+/// in a thousand over all time, where one that fails on 5 % would have after some millions of requests.
+const AT_FIRST: f64 = 1_000.0;
+
 /// Trips after failures in a row, as many as tell failing on at least half of the requests from failing as live does.
 pub(crate) struct Breaker {
     /// Failures in a row beside a live that is well; 0 for never.
     failures: u32,
     /// The rate at which live fails, as the bits of an `f32`. Written by the tick.
     live: AtomicU32,
+    /// The evidence that is asked for on top, since a streak may have begun with many requests; likewise.
+    more: AtomicU32,
 }
 
 /// The failures that one stripe has seen since the last answer.
@@ -47,13 +54,15 @@ impl Streak {
 
 impl Breaker {
     pub(crate) fn new(failures: u32) -> Self {
-        Self { failures, live: AtomicU32::new(0) }
+        Self { failures, live: AtomicU32::new(0), more: AtomicU32::new(0) }
     }
 
-    /// Sets how often live fails.
-    pub(crate) fn live_fails(&self, rate: f64) {
-        // Relaxed: a request that still reads the old rate is judged by it.
+    /// Sets how often live fails, and how many requests the version has been asked.
+    pub(crate) fn knows(&self, rate: f64, asked: u64) {
+        let more = (asked as f64 / AT_FIRST).ln().max(0.0);
+        // Relaxed: a request that still reads what was known before is judged by it.
         self.live.store((rate as f32).to_bits(), Ordering::Relaxed);
+        self.more.store((more as f32).to_bits(), Ordering::Relaxed);
     }
 
     /// Counts a failure; whether the version is to be passed over from here on.
@@ -78,8 +87,9 @@ impl Breaker {
         let lately = (1.25 * f64::from(streak.shared) + 0.35) / (asked + 5.0);
         let live = (1.25 * known + 0.01).max(lately).max(FEWEST);
         let evidence = |live: f64| (OUTRIGHT / live).ln().max(0.0);
-        self.failures != 0
-            && f64::from(streak.own) * evidence(live) >= f64::from(self.failures) * evidence(FEWEST) - 1e-9
+        let more = f64::from(f32::from_bits(self.more.load(Ordering::Relaxed)));
+        let asked_for = f64::from(self.failures) * evidence(FEWEST) + more - 1e-9;
+        self.failures != 0 && f64::from(streak.own) * evidence(live) >= asked_for
     }
 }
 
@@ -140,10 +150,33 @@ mod tests {
     fn the_more_live_fails_the_more_it_takes() {
         let after = |rate: f64| {
             let breaker = Breaker::new(5);
-            breaker.live_fails(rate);
+            breaker.knows(rate, 0);
             run(&breaker, std::iter::repeat_n(Some(false), 200))
         };
         let taken: Vec<Option<usize>> = [0.0, 0.04, 0.1, 0.2, 0.5].map(after).into();
         assert_eq!(taken, [Some(5), Some(5), Some(8), Some(16), None]);
+    }
+
+    /// Bug: a version that failed on 5 % of its requests, as live did, was passed over once in some four million of them. Cause: a streak
+    /// may begin with each, and as many failures were enough however many requests there were. Fix: the more there were the more it takes.
+    #[test]
+    fn the_more_it_was_asked_the_more_it_takes_and_over_all_time_it_hardly_errs() {
+        let after = |rate: f64, asked: u64| {
+            let breaker = Breaker::new(5);
+            breaker.knows(rate, asked);
+            run(&breaker, std::iter::repeat_n(Some(false), 200))
+        };
+        let taken = [1, 1_000, 10_000, 1_000_000, 1_000_000_000].map(|asked| after(0.01, asked));
+        assert_eq!(taken, [5, 5, 7, 9, 13].map(Some));
+        for rate in [0.001, 0.02, 0.048, 0.05, 0.07, 0.1, 0.2, 0.3] {
+            // A streak that begins at a request, and has this many: so often over the requests from one moment to ten times as many.
+            let errs = |decade: i32| {
+                let longest =
+                    after(rate, 10_u64.pow(decade as u32)).map_or(f64::INFINITY, |most| most as f64);
+                9.0 * 10_f64.powi(decade) * (1.0 - rate) * rate.powf(longest)
+            };
+            let error: f64 = (0..12).map(errs).sum();
+            assert!(error < 3e-3, "{error} at {rate}");
+        }
     }
 }

@@ -488,9 +488,10 @@ impl Exposure {
         self.tripped.is_up()
     }
 
-    /// Says how often live has failed lately, so that the breaker does not take what befalls both for the version's own.
-    pub(crate) fn live_fails(&self, rate: f64) {
-        self.breaker.live_fails(rate);
+    /// Says how often live has failed lately, so that the breaker does not take what befalls both for the version's own; and how many
+    /// requests the version has been asked.
+    pub(crate) fn breaker_knows(&self, rate: f64, asked: u64) {
+        self.breaker.knows(rate, asked);
     }
 
     /// Ends the exposure: requests that are under way are still counted, shadow requests that wait are skipped.
