@@ -406,6 +406,7 @@ impl Control {
         // The last ones first: before them lie those of earlier lives, which are never free.
         let mut free = self.counters.iter_mut().rev().filter(|_| !tripped);
         if let Some(exposure) = free.find_map(|counter| counter.take_up(share, &feeds)) {
+            self.tell_breaker(&exposure, &feeds);
             return exposure;
         }
         let number = self.next_exposure;
@@ -424,6 +425,8 @@ impl Control {
         if tripped {
             exposure.trip();
         }
+        // Before its first request: until the next tick it would take live for one that never fails.
+        self.tell_breaker(&exposure, &feeds);
         let exposure = Arc::new(exposure);
         let intake = Arc::clone(&exposure.intake);
         joins.register(number, Arc::clone(&intake));

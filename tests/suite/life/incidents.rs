@@ -532,3 +532,11 @@ fn a_streak_that_chance_brings_in_a_long_time_trips_no_breaker() {
         [false, true, false, true]
     );
 }
+
+/// Bug: beside a live that fails on a quarter of its requests an equal candidate was quarantined within the first second of a step. Cause: a
+/// breaker that was new took live for one that never fails until the next tick. Fix: it is told before its first request.
+#[test]
+fn a_breaker_knows_what_live_fails_on_before_its_first_request() {
+    let no_more = || guard::error_rate().at_most_above_live(0.01);
+    assert_eq!([12, 60].map(|failures| trips(4, no_more(), 0, failures)), [false, true]);
+}
