@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use crate::base::clock::Reading;
 use crate::model::error::ErrorKind;
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
 use crate::stats::counting::exposure::Exposure;
 use crate::version::loaded::AnyVersion;
@@ -21,6 +22,15 @@ const OPEN: Duration = Duration::from_secs(30);
 
 /// How long it is not told again that a live that is watched was spared: in an outage its breaker trips at every tick.
 const TOLD_FOR: Duration = Duration::from_secs(600);
+
+impl Attempt {
+    /// How often it may fail beside a version that fails so often: as the guards of its failures allow, and never less.
+    fn may_fail(&self, rate: f64) -> f64 {
+        let guards = self.tests().filter(|test| test.design.tested == Tested::Failures);
+        let allowed = guards.map(|test| test.design.allows(rate)).min_by(f64::total_cmp);
+        allowed.unwrap_or(rate).max(rate)
+    }
+}
 
 impl Control {
     /// Tells every breaker what live fails on.
@@ -45,7 +55,7 @@ impl Control {
         let is_watched = attempt.state.phase == Phase::Baking;
         let rate = if is_watched { self.before_fails() } else { self.live_fails() };
         let asked = self.arms.get(&attempt.candidate).map_or(0, |arm| arm.total().error_rate().whole);
-        exposure.breaker_knows(rate, asked);
+        exposure.breaker_knows(attempt.may_fail(rate), asked);
     }
 
     /// How often live fails: always, or lately where that is more.

@@ -180,6 +180,16 @@ pub(crate) const HELD_BELOW: f64 = 0.99;
 const NOT_PROMISED: &str = "nothing was promised: say `.promised(metric, value)` of the rollout first";
 
 impl Design {
+    /// How often something may happen to the candidate that happens so often to live. Of events that are bad.
+    pub(crate) fn allows(&self, of_live: f64) -> f64 {
+        match self.margin {
+            Margin::Above(more) => of_live + more,
+            Margin::Times(times) => (times * of_live).max(self.floor.unwrap_or(0.0)),
+            Margin::AtMost(limit) => limit.max(of_live),
+            Margin::AtLeastTimes(_) => of_live,
+        }
+    }
+
     /// The test for a rule. Says why there is none where there is none.
     pub(crate) fn of(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<Self, String> {
         let (tested, reads) = tested(rule, probe, setting)?;

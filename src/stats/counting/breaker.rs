@@ -18,7 +18,7 @@ const OUTRIGHT: f64 = 0.5;
 const LATELY: u32 = 64;
 
 /// Requests for which five failures in a row are enough. A streak may begin with each request, so beyond it the logarithm of how many
-/// times as many there were is asked for on top: a version that fails as often as live then trips with a probability of less than one
+/// times as many there were is asked for on top: a version that fails as often as it may then trips with a probability of less than one
 /// in a thousand over all time, where one that fails on 5 % would have after some millions of requests.
 const AT_FIRST: f64 = 1_000.0;
 
@@ -26,7 +26,7 @@ const AT_FIRST: f64 = 1_000.0;
 pub(crate) struct Breaker {
     /// Failures in a row beside a live that is well; 0 for never.
     failures: u32,
-    /// The rate at which live fails, as the bits of an `f32`. Written by the tick.
+    /// The rate at which live fails, or at which the version may, as the bits of an `f32`. Written by the tick.
     live: AtomicU32,
     /// The evidence that is asked for on top, since a streak may have begun with many requests; likewise.
     more: AtomicU32,
@@ -57,7 +57,7 @@ impl Breaker {
         Self { failures, live: AtomicU32::new(0), more: AtomicU32::new(0) }
     }
 
-    /// Sets how often live fails, and how many requests the version has been asked.
+    /// Sets how often live fails, or the version may where that is more, and how many requests the version has been asked.
     pub(crate) fn knows(&self, rate: f64, asked: u64) {
         let more = (asked as f64 / AT_FIRST).ln().max(0.0);
         // Relaxed: a request that still reads what was known before is judged by it.

@@ -488,8 +488,8 @@ impl Exposure {
         self.tripped.is_up()
     }
 
-    /// Says how often live has failed lately, so that the breaker does not take what befalls both for the version's own; and how many
-    /// requests the version has been asked.
+    /// Says how often live has failed lately, or the version may where that is more, so that the breaker does not take what befalls both
+    /// for the version's own; and how many requests the version has been asked.
     pub(crate) fn breaker_knows(&self, rate: f64, asked: u64) {
         self.breaker.knows(rate, asked);
     }

@@ -540,3 +540,11 @@ fn a_breaker_knows_what_live_fails_on_before_its_first_request() {
     let no_more = || guard::error_rate().at_most_above_live(0.01);
     assert_eq!([12, 60].map(|failures| trips(4, no_more(), 0, failures)), [false, true]);
 }
+
+/// Bug: a candidate that may fail on 30 % of its requests, and does, was quarantined by its breaker within minutes. Cause: it was held against
+/// what live fails on. Fix: against what the guards of its failures allow, where that is more.
+#[test]
+fn a_breaker_knows_what_the_guards_allow() {
+    let allowed = || guard::error_rate().at_most(0.3);
+    assert_eq!([12, 50].map(|failures| trips(u64::MAX, allowed(), 0, failures)), [false, true]);
+}
