@@ -115,7 +115,10 @@ impl Labels {
     }
 
     /// How long an outcome may be corrected by a different one. The default is an hour, for the last 65,536 outcomes: what was
-    /// assumed goes before what was told. Zero means never.
+    /// assumed goes before what was told. Zero means never. An outcome that was told before the process was started stands as it was told
+    /// then, also where it waits to be evidence still, and a later one is
+    /// [`Settled`](crate::feedback::FeedbackOutcome::Settled): where labels are corrected in bulk, correct them before a restart, or
+    /// tell them once they are right.
     pub fn corrections(mut self, window: Duration) -> Self {
         self.corrections = window;
         self
