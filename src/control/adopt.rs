@@ -349,6 +349,7 @@ impl Control {
             refused: Vec::new(),
             looks: saved.looks,
             plan: saved.plan,
+            for_plan: saved.for_plan,
             bake: saved.bake,
             state: saved.state,
             candidate,

@@ -67,6 +67,8 @@ pub(crate) struct Attempt {
     #[cfg(any(feature = "drift", feature = "state"))]
     pub(crate) looks: u32,
     pub(crate) plan: Option<Plan>,
+    /// Staged by whoever follows a repository, so that a plan runs it: where none does nobody has meant it to wait.
+    pub(crate) for_plan: bool,
     /// How it is watched once it is live.
     pub(crate) bake: Bake,
     pub(crate) state: State,

@@ -436,6 +436,7 @@ impl Control {
             #[cfg(any(feature = "drift", feature = "state"))]
             looks: 0,
             plan: None,
+            for_plan: false,
             bake: Bake::default(),
             state,
             candidate,

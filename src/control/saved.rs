@@ -187,6 +187,9 @@ pub(crate) struct SavedAttempt {
     #[serde(default)]
     pub(crate) looks: u32,
     pub(crate) plan: Option<Plan>,
+    /// A plan is to run it that nobody has given it yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) for_plan: bool,
     pub(crate) bake: Bake,
     pub(crate) state: State,
     /// The end of the wait for a cycle that was told of last.
@@ -500,6 +503,7 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         missing: attempt.missing.clone(),
         looks: attempt.looks,
         plan: attempt.plan.clone(),
+        for_plan: attempt.for_plan,
         bake: attempt.bake,
         state: attempt.state.clone(),
         wait_told: attempt.wait_told,

@@ -17,6 +17,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         false
     }
 
+    pub(crate) fn reaches_fleet(&self) -> bool {
+        true
+    }
+
     pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome) -> FeedbackOutcome {
         self.serving.joins.feedback(id, outcome, self.serving.clock.now(), |_| false)
     }

@@ -10,8 +10,10 @@ use super::handle::ModelHandle;
 use super::rollout::{Rollout, RolloutError};
 use crate::base::causes::debug_as_told;
 use crate::base::causes::in_full;
+use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedSet;
 use crate::base::text::bounded_text;
+use crate::control::attempt::Attempt;
 use crate::control::event::{Cause, EventKind};
 use crate::model::model::Model;
 #[cfg(feature = "state")]
@@ -47,6 +49,10 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
     again: OrderedSet<VersionId>,
     /// Versions that came while another process had the state, to be tried once this one has it.
     waiting: OrderedSet<VersionId>,
+    /// Versions that came while nothing could be agreed on or written down, or too many were on trial.
+    later: Vec<Later>,
+    /// Attempts that were staged for a plan which nobody has given them, and since when that is seen.
+    left: Vec<(u32, Timestamp)>,
     /// Versions that were told as removed, oldest first: what comes back by such a name may be what was tried before.
     removed: VecDeque<VersionId>,
     /// Versions that were published while no process ran, the newest last, to be looked at first.
@@ -60,6 +66,20 @@ const TOLD_MAX: usize = 256;
 
 /// How often a plan is run that others overtake.
 const RUNS: usize = 3;
+
+/// How soon a version is tried again that nobody could agree on, at first and at the latest: each try loads it.
+const LATER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+
+/// How long a version that was staged for a plan may be without one: longer than whoever has staged it takes to say it.
+const LEFT: Duration = Duration::from_secs(60);
+
+/// A version that is tried again, though nothing of it has changed.
+struct Later {
+    version: VersionId,
+    /// Not before then.
+    next: Timestamp,
+    gap: Duration,
+}
 
 /// How many versions that were removed are remembered.
 const REMOVED_MAX: usize = 4_096;
@@ -76,7 +96,9 @@ pub struct Followed {
     /// the version's files have changed and are whole ([`Change::Settled`]), not before: it would fail again. The
     /// handle tells it too, as [`VersionRefused`](crate::events::EventKind::VersionRefused). Where another process has the state
     /// ([`StageError::Standby`]) nothing is opened, and the version is tried, and told as [`Change::Added`] again, once this
-    /// process has it.
+    /// process has it. So it is, once that has passed, where the fault is none of the version's: nothing could be agreed on in a fleet or written down
+    /// ([`StageError::NotAgreed`], [`RolloutError::NotAgreed`], [`RolloutError::NotRecorded`]), or too many are on trial
+    /// ([`StageError::TooMany`]).
     pub done: Result<(), FollowError>,
 }
 
@@ -122,6 +144,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// late, because it was stopped or its copy came late, does not begin again with what was on trial in the fleet meanwhile
     /// ([`FollowError::Tried`]): bytes that the fleet has exposed, under whatever name and whatever became of them, are staged by a person or not at all.
     ///
+    /// Where whoever has staged a version ends before its plan is run, or cannot take off what it has staged, whoever follows goes on with it a minute
+    /// later, by its own plan and guards: another process of the fleet, or the next one of this state.
+    ///
     /// Nothing runs by itself: the host calls [`Follow::poll`], on a thread that may load models, as often as it likes.
     ///
     /// ```no_run
@@ -160,6 +185,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             guards: Box::new(guards),
             again: OrderedSet::default(),
             waiting: OrderedSet::default(),
+            later: Vec::new(),
+            left: Vec::new(),
             removed: VecDeque::new(),
             missed,
             told: VecDeque::new(),
@@ -232,7 +259,72 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
                 all.push(self.told(Followed { done, change: Change::Added { version } }));
             }
         }
+        for version in self.due_again() {
+            let done = self.try_version(version, true);
+            // The same again was told, and is waited for.
+            if !done.as_ref().is_err_and(may_pass) {
+                all.push(self.told(Followed { done, change: Change::Added { version } }));
+            }
+        }
+        for (number, version) in self.left_staged() {
+            let done = self.go_on_with(number, version);
+            all.push(self.told(Followed { done, change: Change::Added { version } }));
+        }
         Ok(all)
+    }
+
+    /// Whether anything can be agreed on and written down, as far as is known here: nothing is loaded for a try that comes to nothing.
+    fn may_agree(&self) -> bool {
+        self.handle.inner.reaches_fleet() && self.handle.inner.writes()
+    }
+
+    /// What could not be agreed on or written down when it came, and may be now.
+    fn due_again(&self) -> Vec<VersionId> {
+        let now = self.handle.inner.serving.clock.now();
+        if !self.may_agree() {
+            return Vec::new();
+        }
+        self.later.iter().filter(|later| now >= later.next).map(|later| later.version).collect()
+    }
+
+    /// What was staged for a plan and is left without one for so long that whoever staged it does not give it any more.
+    fn left_staged(&mut self) -> Vec<(u32, VersionId)> {
+        let (inner, now) = (&self.handle.inner, self.handle.inner.serving.clock.now());
+        if !matches!(self.policy, OnPublish::Run(_)) || !self.may_agree() {
+            return Vec::new();
+        }
+        let control = &*inner.control.lock();
+        let waits = |attempt: &&Attempt| attempt.for_plan && is_left(attempt) && !attempt.state.paused;
+        let all: Vec<(u32, VersionId)> =
+            control.attempts.iter().filter(waits).map(|attempt| (attempt.number, attempt.version)).collect();
+        self.left.retain(|(number, _)| all.iter().any(|(left, _)| left == number));
+        let mut due = Vec::new();
+        for (number, version) in all.into_iter().filter(|_| !control.is_standby()) {
+            match self.left.iter_mut().find(|(left, _)| *left == number) {
+                Some((_, since)) if now.since(*since) >= LEFT => {
+                    *since = now;
+                    due.push((number, version));
+                }
+                Some(_) => {}
+                None => self.left.push((number, now)),
+            }
+        }
+        due
+    }
+
+    /// Runs what somebody has staged for a plan, as if this one had.
+    fn go_on_with(&mut self, number: u32, version: VersionId) -> Result<(), FollowError> {
+        let OnPublish::Run(plan) = &self.policy else { return Ok(()) };
+        let rollout = Rollout::new(self.handle.clone(), number, version);
+        if self.was_tried(&rollout) {
+            self.unstage(&rollout, "it was tried before");
+            return Err(FollowError::Tried { version });
+        }
+        self.run(rollout, plan).map_err(|error| {
+            let control = &*self.handle.inner.control.lock();
+            let goes_on = control.attempt(number).is_some_and(|attempt| !is_left(attempt));
+            if goes_on { StageError::InUse { version }.into() } else { error }
+        })
     }
 
     /// Whether nobody has looked at what was published while no process ran. From here on somebody has: what is tried once in a process is a
@@ -285,6 +377,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             Change::Removed { version } => {
                 self.again.remove(version);
                 self.waiting.remove(version);
+                self.later.retain(|later| later.version != *version);
                 self.removed.retain(|removed| removed != version);
                 if self.removed.len() == REMOVED_MAX {
                     self.removed.pop_front();
@@ -299,6 +392,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     /// Whether it has `waited` for the state: then whoever had that may have tried it. So may this process have, where it comes back, and any of a fleet.
     fn try_version(&mut self, version: VersionId, waited: bool) -> Result<(), FollowError> {
         self.again.remove(&version);
+        let waits = self.later.extract_if(.., |later| later.version == version).last();
         let (came_back, in_fleet) = (self.removed.contains(&version), self.handle.inner.is_in_fleet());
         let staged = |rollout: Rollout<I, O>| {
             let why = match (came_back, waited) {
@@ -328,6 +422,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             Err(FollowError::Stage(StageError::Standby)) => drop(self.waiting.insert(version)),
             // A person has had it taken off, or a guard has.
             Err(FollowError::Tried { .. }) => {}
+            Err(error) if may_pass(error) => {
+                let gap = waits.map_or(LATER.0, |later| (later.gap * 2).min(LATER.1));
+                let next = self.handle.inner.serving.clock.now().plus(gap);
+                self.later.push(Later { version, next, gap });
+            }
             Err(_) => drop(self.again.insert(version)),
         }
         tried
@@ -369,8 +468,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     fn unstage(&self, rollout: &Rollout<I, O>, why: &str) {
         let inner = &self.handle.inner;
         let _ = inner.raise(Vec::new(), |control, desk| {
-            let attempt = control.attempt(rollout.number);
-            if attempt.is_some_and(|attempt| attempt.state.phase == Phase::Staged && attempt.plan.is_none()) {
+            if control.attempt(rollout.number).is_some_and(is_left) {
                 let _ = control.lower(rollout.number, Cause::Operator { reason: why.into() }, desk);
             }
         });
@@ -384,7 +482,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
 
     /// Takes a candidate off whose files have changed: what was loaded may have been half of it. What is live stays.
     fn take_off(&mut self, version: VersionId) {
-        if self.waiting.remove(&version) {
+        let waits = self.later.iter().any(|later| later.version == version);
+        self.later.retain(|later| later.version != version);
+        if self.waiting.remove(&version) || waits {
             self.again.insert(version);
         }
         let running = self.handle.rollout(version.as_str());
@@ -407,7 +507,12 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             }
             Ok(model)
         };
-        self.handle.stage_with(version.as_str(), open).map_err(|error| match error {
+        let open = move || match open() {
+            Ok(model) => Ok(Box::new(model) as Box<dyn Model<I, O>>),
+            Err::<_, FollowError>(error) => Err(StageError::from(Box::from(error))),
+        };
+        let for_plan = matches!(self.policy, OnPublish::Run(_));
+        self.handle.stage_opened_by(version.as_str(), for_plan, open).map_err(|error| match error {
             StageError::Open(cause) => match cause.downcast_ref::<FollowError>() {
                 Some(error) => error.clone(),
                 None => StageError::Open(cause).into(),
@@ -415,6 +520,20 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             error => error.into(),
         })
     }
+}
+
+/// Whether nobody has begun with what was staged.
+fn is_left(attempt: &Attempt) -> bool {
+    attempt.state.phase == Phase::Staged && attempt.plan.is_none()
+}
+
+/// Whether it is no fault of the version's that it was not tried, and may pass by itself.
+fn may_pass(error: &FollowError) -> bool {
+    matches!(
+        error,
+        FollowError::Stage(StageError::NotAgreed { .. } | StageError::TooMany)
+            | FollowError::Rollout(RolloutError::NotAgreed { .. } | RolloutError::NotRecorded { .. })
+    )
 }
 
 /// Which version is not tried, and why, where that is to be told: not where the fault is none of the version's, and is told

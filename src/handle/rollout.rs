@@ -87,7 +87,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
         name: impl AsRef<str>,
         model: impl Model<I, O> + 'static,
     ) -> Result<Rollout<I, O>, StageError> {
-        self.stage_opened_by(name.as_ref(), move || Ok(Box::new(model)))
+        self.stage_opened_by(name.as_ref(), false, move || Ok(Box::new(model)))
     }
 
     /// Like [`stage`](Self::stage), and opens the version on that thread as well: reading and hashing a model of 100 MB takes a
@@ -114,14 +114,16 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
         M: Model<I, O> + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.stage_opened_by(name.as_ref(), move || {
+        self.stage_opened_by(name.as_ref(), false, move || {
             Ok(Box::new(open().map_err(|error| StageError::from(error.into()))?))
         })
     }
 
-    fn stage_opened_by(
+    /// Stages a version; `for_plan` where whoever does so is about to run a plan, so that somebody goes on with it should that never happen.
+    pub(super) fn stage_opened_by(
         &self,
         name: &str,
+        for_plan: bool,
         open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send + 'static,
     ) -> Result<Rollout<I, O>, StageError> {
         let id = VersionId::new(name)?;
@@ -145,7 +147,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
         inner.bring_to_fleet(&version);
         let begin = |control: &mut Control, desk: Desk<'_>| {
             may_begin(control)?;
-            control.begin(&version, shadow, desk.now).ok_or(StageError::TooMany)
+            let number = control.begin(&version, shadow, desk.now).ok_or(StageError::TooMany)?;
+            if let Some(attempt) = control.attempt_mut(number) {
+                attempt.for_plan = for_plan;
+            }
+            Ok::<u32, StageError>(number)
         };
         let acting =
             |control: &mut Control, desk: Desk<'_>| self.acting(|control| begin(control, desk))(control);
@@ -282,15 +288,17 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let hosts = || Said::Hosts { name: name.clone(), looks, truthful };
         let said = stated.map_or_else(hosts, Said::Stated);
         let (name, is_hosts) = (said.name(), matches!(said, Said::Hosts { .. }));
-        let reason = self
+        let cannot = self
             .cannot_be_agreed(is_rule, looks)
-            .or_else(|| inner.cannot_give([self.handle.live(), self.version], &needs))
-            .or_else(|| self.add(Arc::new(Contained::new(guard)), said).err());
-        match reason {
-            Some(reason) => self.refuse(name, Refusal::Guard(reason)),
+            .or_else(|| inner.cannot_give([self.handle.live(), self.version], &needs));
+        let add = || self.add(Arc::new(Contained::new(guard)), said);
+        match cannot.map_or_else(add, |reason| Ok(Err(reason))) {
+            Ok(Err(reason)) => self.refuse(name, Refusal::Guard(reason)),
+            // Nothing is wrong with the guard.
+            Err(reason) => self.unless_refused(name, Err(reason)),
             // As often as it was added, and no more: another one of its name may be missing still.
-            None if is_hosts => self,
-            None => self.unless_refused(name, Ok(())),
+            Ok(Ok(())) if is_hosts => self,
+            Ok(Ok(())) => self.unless_refused(name, Ok(())),
         }
     }
 
@@ -299,10 +307,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         guards.into_iter().fold(self, Self::guard)
     }
 
-    pub(super) fn add(&self, guard: Arc<dyn Guard>, said: Said) -> Result<(), String> {
+    /// Why it could not be agreed on; and why it is refused, where it is.
+    fn add(&self, guard: Arc<dyn Guard>, said: Said) -> Result<Result<(), String>, String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();
-        let added = self.configure(|control, desk| {
+        self.configure(|control, desk| {
             let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
             // Of what is agreed on: here it may not be exposed yet.
             if inner.is_in_fleet() && attempt.state.phase != Phase::Staged {
@@ -334,8 +343,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 control.begin_anew(self.number, GUARDS_CHANGED, desk);
             }
             Ok(())
-        });
-        added.flatten()
+        })
     }
 
     /// Says something of the attempt: here or, in a fleet, to all.

@@ -51,6 +51,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.keeper.recorder.as_ref().map(|recorder| recorder.is_durable(control))
     }
 
+    /// Whether what happens is written down, as far as is known; so it is where no state is kept.
+    pub(crate) fn writes(&self) -> bool {
+        // Relaxed: as in `is_durable`.
+        self.keeper.recorder.as_ref().is_none_or(|recorder| !recorder.failing.load(Ordering::Relaxed))
+    }
+
     fn intend(&self, attempts: Vec<u32>) -> Result<Option<Turn<'_>>, StateError> {
         let Some(recorder) = &self.keeper.recorder else { return Ok(None) };
         let mut turn = recorder.turn();

@@ -19,6 +19,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         None
     }
 
+    pub(crate) fn writes(&self) -> bool {
+        true
+    }
+
     /// Raises the exposure of attempts.
     pub(crate) fn raise<T>(
         &self,

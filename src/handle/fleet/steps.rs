@@ -135,6 +135,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.fleet.is_some()
     }
 
+    /// Whether the others can agree on something, as far as is known here.
+    pub(crate) fn reaches_fleet(&self) -> bool {
+        self.fleet.as_ref().is_none_or(|fleet| fleet.status.lock().state == FleetState::Following)
+    }
+
     /// A version that is about to be staged: the others will open their own.
     pub(crate) fn bring_to_fleet(&self, version: &Arc<dyn AnyVersion>) {
         if let Some(fleet) = &self.fleet {

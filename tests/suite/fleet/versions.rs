@@ -1,7 +1,9 @@
 //! Versions that travel: each process has a repository of its own, and brings what any of them stages from one elsewhere.
 
 use std::fs;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use switchback::fleet::InMemory;
@@ -12,7 +14,7 @@ use switchback::repository::contract::{Host, Pipelines};
 use switchback::repository::{Draft, FolderSource, Manifest, Repository, ServeError, Served};
 use switchback::versions::{Follow, FollowError, OnPublish};
 use switchback::{
-    Clock, ModelHandle, Phase, Plan, Rollout, RolloutError, StageError, Step, Timestamp, guard,
+    Clock, ModelHandle, Phase, Plan, Rollout, RolloutError, StageError, Step, Timestamp, closure, guard,
 };
 
 use super::line::{Line, Wire};
@@ -91,12 +93,12 @@ impl World {
     }
 }
 
-/// Two processes that follow the same versions, each from a folder of its own, and the wire of the second.
+/// Two processes that follow the same versions, each from a folder of its own, and their wires.
 struct Two {
     world: World,
     members: [ModelHandle<f32, f32>; 2],
     follows: [Option<Follow<f32, f32>>; 2],
-    wire: Arc<Wire>,
+    wires: [Arc<Wire>; 2],
 }
 
 impl Two {
@@ -104,8 +106,8 @@ impl Two {
         let world = World::new();
         world.publish("v1");
         let [first, second] = ["first", "second"].map(|process| world.versions(process));
-        let (line, wire) = Line::new(&world.store);
-        let members = [world.join(&first).unwrap(), world.join_by(line, &second).unwrap()];
+        let [(line, wire), (other, others)] = [Line::new(&world.store), Line::new(&world.store)];
+        let members = [world.join_by(line, &first).unwrap(), world.join_by(other, &second).unwrap()];
         world.pass(&[&members[0], &members[1]], 8);
         let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap();
         let follow = |member: &ModelHandle<f32, f32>, versions: Versions| {
@@ -113,7 +115,7 @@ impl Two {
         };
         let follows = [follow(&members[0], first), follow(&members[1], second)];
         ["first", "second"].iter().for_each(|process| world.publish_in(process, "v2"));
-        Self { world, members, follows, wire }
+        Self { world, members, follows, wires: [wire, others] }
     }
 
     fn look(&mut self, place: usize) -> Vec<Result<(), FollowError>> {
@@ -178,12 +180,88 @@ fn a_version_whose_plan_is_refused_is_left_in_no_process() {
 fn a_version_that_another_process_stages_in_the_same_moment_is_not_said_to_be_refused() {
     let mut two = Two::new(guarded);
     let mut first = two.follows[0].take().unwrap();
-    two.wire.overtake(move || assert!(first.poll().unwrap()[0].done.is_ok()));
+    two.wires[1].overtake(move || assert!(first.poll().unwrap()[0].done.is_ok()));
     let seen = two.look(1);
     assert!(matches!(seen[..], [Err(FollowError::Stage(StageError::InUse { .. }))]), "{seen:?}");
     two.pass(8);
     assert_eq!(two.phases(), [Some(Phase::Canary); 2]);
     assert_eq!(two.told(1, "version_refused"), 0, "{:#?}", two.members[1].events());
+}
+
+/// Bug: a version that was published while the store was away was tried by nobody. Cause: a refusal was final until the version's files changed. Fix:
+/// one that is no fault of the version's is tried again once the store answers.
+#[test]
+fn what_is_published_while_the_store_is_away_is_tried_once_it_answers() {
+    let mut two = Two::new(guarded);
+    two.wires.iter().for_each(|wire| wire.cut(true));
+    for place in [0, 1] {
+        let seen = two.look(place);
+        assert!(matches!(seen[..], [Err(FollowError::Stage(StageError::NotAgreed { .. }))]), "{seen:?}");
+    }
+    for _ in 0..5 {
+        two.pass(60);
+        assert!(two.look(0).is_empty() && two.look(1).is_empty());
+    }
+    assert_eq!([0, 1].map(|place| two.told(place, "version_refused")), [1, 1]);
+    two.wires.iter().for_each(|wire| wire.cut(false));
+    two.pass(3);
+    assert!(matches!(two.look(0)[..], [Ok(())]));
+    two.pass(5);
+    let seen = two.look(1);
+    assert!(matches!(seen[..], [Err(FollowError::Stage(StageError::InUse { .. }))]), "{seen:?}");
+    assert_eq!(two.phases(), [Some(Phase::Canary); 2]);
+    two.pass(60);
+    assert!(two.look(0).is_empty() && two.look(1).is_empty(), "once");
+    assert_eq!([0, 1].map(|place| two.told(place, "version_refused")), [1, 1]);
+}
+
+/// Bug: a version stayed staged in all processes of a fleet, without a plan and without a word, where whoever had staged it was killed before it ran
+/// one, or could not take it off again. Cause: nothing said what it was staged for, and whoever came next left it at that. Fix: it is written down,
+/// and who follows goes on with it a minute later; what a person has staged it leaves alone.
+#[test]
+fn what_is_left_staged_without_its_plan_is_run_by_whoever_follows() {
+    for is_killed in [true, false] {
+        let (ends, wires) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::<Arc<Wire>>::new())));
+        let (once, cut) = (Arc::clone(&ends), Arc::clone(&wires));
+        let mut two = Two::new(move |rollout| {
+            if once.swap(false, Ordering::Relaxed) {
+                assert!(!is_killed, "the process is killed here");
+                cut.lock().unwrap().iter().for_each(|wire| wire.cut(true));
+            }
+            guarded(rollout)
+        });
+        *wires.lock().unwrap() = two.wires.to_vec();
+        let by_hand = {
+            let models = closure("half@1", |_: &f32| Ok(0.5));
+            two.members[1].stage("by-hand", models).unwrap().version()
+        };
+        two.pass(3);
+        let looks = if is_killed {
+            let killed = catch_unwind(AssertUnwindSafe(|| two.look(0)));
+            assert!(killed.is_err());
+            two.follows[0] = None;
+            1
+        } else {
+            let seen = two.look(0);
+            assert!(
+                matches!(seen[..], [Err(FollowError::Rollout(RolloutError::NotAgreed { .. }))]),
+                "{seen:?}"
+            );
+            two.wires.iter().for_each(|wire| wire.cut(false));
+            0
+        };
+        two.pass(35);
+        let seen = two.look(looks);
+        assert!(matches!(seen[..], [Err(FollowError::Stage(StageError::InUse { .. }))]), "{seen:?}");
+        assert_eq!(two.phases(), [Some(Phase::Staged); 2], "whoever staged it may be about to run it");
+        two.pass(61);
+        let seen = two.look(looks);
+        assert!(matches!(seen[..], [Ok(())]), "{seen:?}");
+        two.pass(3);
+        assert_eq!(two.phases(), [Some(Phase::Canary); 2]);
+        assert_eq!(two.members[1].rollout(by_hand.as_str()).unwrap().phase(), Phase::Staged);
+        assert!(two.look(looks).is_empty());
+    }
 }
 
 fn here(versions: &Versions) -> Vec<String> {

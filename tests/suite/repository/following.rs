@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
+#[cfg(all(feature = "state", feature = "testing"))]
+use switchback::RolloutError;
 use switchback::events::EventKind;
 use switchback::model::onnx::{Feed, Outputs};
 use switchback::model::{Activity, ModelError};
@@ -594,4 +596,84 @@ fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
     // And so where there was nothing to see the first time.
     publish("7", stage.clock.now());
     assert_eq!(follow(&third).0, Vec::<String>::new(), "nothing is published from now on");
+/// Bug: a version whose plan came while the disk was full was never tried. Cause: a refusal was final until the version's files changed. Fix: one that
+/// is no fault of the version's is tried again once it can be written down. And one that was staged for a plan by a process that ended before it
+/// ran that, stayed so in the next one, which took it for one in use: that goes on with it.
+#[cfg(all(feature = "state", feature = "testing"))]
+#[test]
+fn what_could_not_be_written_down_and_what_is_left_staged_is_tried_in_the_end() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use switchback::testing::Faults;
+    let (stage, faults) = (Stage::new(), Faults::new());
+    let begin = || {
+        let (version, model) = stage.served.open("1").unwrap();
+        ModelHandle::builder("late")
+            .live(version.as_str(), model)
+            .clock(stage.clock.clone())
+            .threads(Threads::manual())
+            .state(stage.folder.0.join("state"))
+            .source(Arc::clone(&stage.served))
+            .disk_faults(faults.clone())
+            .build()
+            .unwrap()
+    };
+    let publish = |version: &str| {
+        let manifest = Manifest::new("late", version, stage.clock.now());
+        // Each with bytes of its own, or the second were the first by another name.
+        let weights = [version.parse::<f32>().unwrap().to_le_bytes(), [0; 4]].concat();
+        let draft = Draft::new(manifest).file("model.onnx", GRAPH).bytes("external.data", weights);
+        stage.served.repository().publish(draft).unwrap();
+    };
+    let ends = Arc::new(AtomicBool::new(false));
+    let follow = |handle: &ModelHandle<f32, f32>| {
+        let ends = Arc::clone(&ends);
+        let guards = move |rollout: switchback::Rollout<f32, f32>| {
+            assert!(!ends.swap(false, Ordering::SeqCst), "the process is killed here");
+            rollout.guard(guard::error_rate().at_most(0.5))
+        };
+        let plan = Plan::new([Step::canary(0.1).unwrap()]).unwrap();
+        handle.follow(Arc::clone(&stage.served), OnPublish::Run(plan), guards).unwrap()
+    };
+    let phase = |handle: &ModelHandle<f32, f32>, version: &str| {
+        handle.rollout(version).map(|rollout| rollout.phase())
+    };
+    let first = begin();
+    let mut follows = follow(&first);
+    publish("2");
+    faults.fail_after(0);
+    let seen = follows.poll().unwrap();
+    assert!(
+        matches!(
+            &seen[..],
+            [Followed { done: Err(FollowError::Rollout(RolloutError::NotRecorded { .. })), .. }]
+        ),
+        "{seen:?}"
+    );
+    for _ in 0..3 {
+        stage.clock.advance(seconds(60));
+        first.tick();
+        assert!(follows.poll().unwrap().is_empty());
+    }
+    assert_eq!(phase(&first, "2"), None);
+    faults.mend();
+    first.tick();
+    let seen = follows.poll().unwrap();
+    assert_eq!(seen.iter().map(told).collect::<Vec<_>>(), ["added"], "{seen:?}");
+    assert_eq!(phase(&first, "2"), Some(Phase::Canary));
+    let refused = |event: &EventKind| matches!(event, EventKind::VersionRefused { .. });
+    assert_eq!(first.events().iter().filter(|event| refused(&event.kind)).count(), 1);
+    let _ = first.rollback("complaints");
+
+    publish("3");
+    ends.store(true, Ordering::SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| follows.poll())).is_err());
+    drop((follows, first));
+    let next = begin();
+    let mut follows = follow(&next);
+    assert!(follows.poll().unwrap().is_empty());
+    assert_eq!(phase(&next, "3"), Some(Phase::Staged));
+    stage.clock.advance(seconds(61));
+    let seen = follows.poll().unwrap();
+    assert_eq!(seen.iter().map(told).collect::<Vec<_>>(), ["added"], "{seen:?}");
+    assert_eq!(phase(&next, "3"), Some(Phase::Canary));
 }
