@@ -279,6 +279,11 @@ impl<K: Ord> OrderedSet<K> {
         Self(Vec::new())
     }
 
+    #[cfg(all(feature = "repository", feature = "state"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,

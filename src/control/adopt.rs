@@ -95,7 +95,9 @@ impl Control {
     ) {
         // What was saved last there is the latest that is known there: no moment of it lies ahead of this life.
         let (stood, shift) = (saved.at, Shift::between(saved.at, desk.now));
-        self.stood = Some(stood);
+        // What was published after somebody had looked there nobody has seen, though that process ran on.
+        self.followed = saved.followed;
+        self.stood = Some(saved.followed.map_or(stood, |followed| followed.min(stood)));
         let saved = saved.moved(shift);
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
         let said = self.standby.take().unwrap_or_default();

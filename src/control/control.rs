@@ -103,6 +103,9 @@ pub(crate) struct Control {
     /// published since.
     #[cfg(feature = "state")]
     pub(crate) stood: Option<Timestamp>,
+    /// When it was last looked at what was published, in this life or an earlier one, and nothing of that was left to be tried.
+    #[cfg(feature = "state")]
+    pub(crate) followed: Option<Timestamp>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
     pub(crate) live_lately: LiveLately,
@@ -201,6 +204,8 @@ impl Control {
             ready_before: None,
             #[cfg(feature = "state")]
             stood: None,
+            #[cfg(feature = "state")]
+            followed: None,
             lapse_told: false,
             live_lately: LiveLately::default(),
             before_lately: LiveLately::default(),

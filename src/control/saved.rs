@@ -49,6 +49,9 @@ pub(crate) struct SavedControl {
     /// Of the handle.
     pub(crate) name: String,
     pub(crate) at: Timestamp,
+    /// When it was last looked at what was published; nothing where nobody follows a repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) followed: Option<Timestamp>,
     /// The handle was closed: whatever was exposed, it was not what ended the process.
     pub(crate) ended: bool,
     /// A candidate that is about to be exposed more than this says. Written before it is.
@@ -360,6 +363,7 @@ impl Control {
         SavedControl {
             name: self.settings.name.clone(),
             at,
+            followed: self.followed,
             ended,
             raising,
             process: life.0,

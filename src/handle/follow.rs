@@ -131,8 +131,8 @@ debug_as_told!(FollowError);
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Follows the versions of a model in a repository: what is published from now on is told, staged, or tried by a plan. Where the handle
     /// goes on with the [state](crate::Builder::state) of an earlier process, so is the newest of what was published since that has
-    /// written down what it did, by the [`created`](crate::repository::Manifest::created) of their manifests; of older ones it is told
-    /// that they are not tried.
+    /// last looked, as far as it was written down, by the [`created`](crate::repository::Manifest::created) of their manifests; of older ones it is
+    /// told that they are not tried.
     /// `guards` adds to each rollout what it is to be judged by.
     ///
     /// A copy that stalls, or weights that come after the graph, look whole too early. So a version that failed is tried again
@@ -177,6 +177,11 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ) -> Result<Follow<I, O>, RepositoryError> {
         let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
         let missed = if policy == OnPublish::Tell { Vec::new() } else { self.missed(&served)? };
+        #[cfg(feature = "state")]
+        if policy != OnPublish::Tell {
+            let now = self.inner.serving.clock.now();
+            self.inner.control.lock().followed.get_or_insert(now);
+        }
         Ok(Follow {
             handle: self.clone(),
             served,
@@ -193,8 +198,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         })
     }
 
-    /// Versions that are not in use and were made since the process before this one has written down what it did, the newest last; none once
-    /// somebody has looked at them.
+    /// Versions that are not in use and were made since it was last looked at what is published, as far as the process before this one has written that
+    /// down, the newest last; none once somebody has looked at them.
     #[cfg(feature = "state")]
     fn missed(&self, served: &Served<I, O>) -> Result<Vec<VersionId>, RepositoryError> {
         let (inner, now) = (&self.inner, self.inner.serving.clock.now());
@@ -236,6 +241,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     ///
     /// The repository cannot be looked at. The next time tells all that has changed until then.
     pub fn poll(&mut self) -> Result<Vec<Followed>, RepositoryError> {
+        let looked = self.handle.inner.serving.clock.now();
         let changes = self.watch.poll()?;
         let mut all = Vec::with_capacity(changes.len());
         let mut missed = std::mem::take(&mut self.missed);
@@ -270,7 +276,21 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             let done = self.go_on_with(number, version);
             all.push(self.told(Followed { done, change: Change::Added { version } }));
         }
+        self.has_looked(looked);
         Ok(all)
+    }
+
+    /// Notes for the next process when it was looked, where nothing is left that it would have to know of.
+    #[cfg_attr(not(feature = "state"), allow(unused_variables))]
+    fn has_looked(&self, at: Timestamp) {
+        #[cfg(feature = "state")]
+        if self.policy != OnPublish::Tell
+            && self.waiting.is_empty()
+            && self.later.is_empty()
+            && !self.watch.awaits()
+        {
+            self.handle.inner.control.lock().followed = Some(at);
+        }
     }
 
     /// Whether anything can be agreed on and written down, as far as is known here: nothing is loaded for a try that comes to nothing.

@@ -288,6 +288,11 @@ impl Watch {
         Ok(changes)
     }
 
+    /// Whether a version is there that is not told of yet, since it is not whole.
+    pub(crate) fn awaits(&self) -> bool {
+        self.known.values().any(|known| known.told == Told::Nothing)
+    }
+
     /// Waits until it is worth looking again: something has moved (with the feature `watch`, where the system tells) or the
     /// time is up.
     pub fn wait(&self, longest: Duration) {

@@ -556,8 +556,10 @@ fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
     };
     let publish = |version: &str, created: Timestamp| {
         let manifest = Manifest::new("late", version, created);
-        let draft = Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS);
-        stage.served.repository().publish(draft.bytes("notes.txt", version)).unwrap();
+        // Each with bytes of its own, or the second were the first by another name.
+        let weights = [version.parse::<f32>().unwrap().to_le_bytes(), [0; 4]].concat();
+        let draft = Draft::new(manifest).file("model.onnx", GRAPH).bytes("external.data", weights);
+        stage.served.repository().publish(draft).unwrap();
         stage.clock.advance(seconds(60));
     };
     let policy = || OnPublish::Run(Plan::new([switchback::Step::canary(0.1).unwrap()]).unwrap());
@@ -596,6 +598,20 @@ fn what_was_published_while_no_process_ran_is_tried_by_the_next_one() {
     // And so where there was nothing to see the first time.
     publish("7", stage.clock.now());
     assert_eq!(follow(&third).0, Vec::<String>::new(), "nothing is published from now on");
+    // Bug: what was published shortly before a process ended, and it had not seen yet, was tried by nobody. Cause: the next one looked at what was made
+    // since that had written down what it did, at its end. Fix: since it had last looked.
+    publish("8", stage.clock.now());
+    third.close(seconds(1)).unwrap();
+    let fourth = begin();
+    assert_eq!(follow(&fourth), (vec!["added".to_owned()], vec!["8".to_owned()]));
+    let _ = fourth.rollback("complaints");
+    fourth.close(seconds(1)).unwrap();
+    // One that follows nothing looks at nothing for the one after it.
+    publish("9", stage.clock.now());
+    begin().close(seconds(1)).unwrap();
+    assert_eq!(follow(&begin()), (vec!["added".to_owned()], vec!["9".to_owned()]));
+}
+
 /// Bug: a version whose plan came while the disk was full was never tried. Cause: a refusal was final until the version's files changed. Fix: one that
 /// is no fault of the version's is tried again once it can be written down. And one that was staged for a plan by a process that ended before it
 /// ran that, stayed so in the next one, which took it for one in use: that goes on with it.
