@@ -68,6 +68,10 @@ pub(crate) struct Attempt {
     pub(crate) looks: u32,
     pub(crate) plan: Option<Plan>,
     /// Staged by whoever follows a repository, so that a plan runs it: where none does nobody has meant it to wait.
+    #[cfg_attr(
+        not(any(feature = "repository", feature = "state")),
+        allow(dead_code, reason = "nobody follows, and nothing is written down")
+    )]
     pub(crate) for_plan: bool,
     /// How it is watched once it is live.
     pub(crate) bake: Bake,

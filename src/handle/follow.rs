@@ -281,7 +281,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     }
 
     /// Notes for the next process when it was looked, where nothing is left that it would have to know of.
-    #[cfg_attr(not(feature = "state"), allow(unused_variables))]
+    #[cfg_attr(not(feature = "state"), allow(unused_variables, reason = "nothing is written down"))]
     fn has_looked(&self, at: Timestamp) {
         #[cfg(feature = "state")]
         if self.policy != OnPublish::Tell
