@@ -174,8 +174,8 @@ impl Limits {
     /// any guard has judged it; 0 means never. The default is 5.
     ///
     /// What live fails on too does not count, nor do further failures of one user, batch or stream; and the oftener live has
-    /// failed lately, or the guards of the version's failures let it fail, the more it takes: 8 where that is on a tenth, 16 where it is
-    /// on a fifth, and no number where it is on half. So many are enough of the first thousand requests, and the more the version has
+    /// failed lately, or the guards of the version's failures let it fail, the more it takes: 8 where that is on a tenth, 15 where it is
+    /// on a fifth, 57 where it is on half. So many are enough of the first thousand requests, and the more the version has
     /// been asked the more it takes, since chance brings a streak in a long time: 7 after ten thousand, 9 after a million. A version that
     /// trips in the tick in which live turns bad is tried again after 30 s
     /// ([`CircuitOpened`](crate::events::EventKind::CircuitOpened)); so is every one in a fleet, whose processes take nothing off for it. A live that has answered nobody, since its pipeline does not

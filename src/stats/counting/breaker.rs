@@ -10,8 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// a row of a version that fails as live does then have a probability of some 1e-6.
 const FEWEST: f64 = 0.07;
 
-/// How often a version fails that is to be passed over, at least: the alternative of the likelihood ratio.
+/// How often a version fails that is to be passed over, at least: the alternative of the likelihood ratio. Where it may fail on more
+/// than a quarter it is a third of the way from there to all of its requests.
 const OUTRIGHT: f64 = 0.5;
+
+/// The most that a version may fail on as far as a breaker goes: one that fails on all of its requests is passed over in the end whatever is allowed.
+const MOST: f64 = 0.99;
 
 /// From so many shared failures on the older half is forgotten, and as much of the version's own: how often live fails by now is seen
 /// from these. Without it a version that does not recover from an outage of both is asked for one and a half times as long as that was.
@@ -85,11 +89,13 @@ impl Breaker {
         // Of the requests that this version failed on, live was asked as well: the freshest that is known of it.
         let asked = f64::from(streak.own) + f64::from(streak.shared);
         let lately = (1.25 * f64::from(streak.shared) + 0.35) / (asked + 5.0);
-        let live = (1.25 * known + 0.01).max(lately).max(FEWEST);
-        let evidence = |live: f64| (OUTRIGHT / live).ln().max(0.0);
+        let usual = (1.25 * known + 0.01).clamp(FEWEST, MOST);
+        // Where it may fail on half it fails outright on much more. Of what live fails on lately too little is known to tell that from it.
+        let outright = if lately > usual { OUTRIGHT } else { OUTRIGHT.max(usual + (1.0 - usual) / 3.0) };
+        let evidence = |live: f64, outright: f64| (outright / live).ln().max(0.0);
         let more = f64::from(f32::from_bits(self.more.load(Ordering::Relaxed)));
-        let asked_for = f64::from(self.failures) * evidence(FEWEST) + more - 1e-9;
-        self.failures != 0 && f64::from(streak.own) * evidence(live) >= asked_for
+        let asked_for = f64::from(self.failures) * evidence(FEWEST, OUTRIGHT) + more - 1e-9;
+        self.failures != 0 && f64::from(streak.own) * evidence(usual.max(lately), outright) >= asked_for
     }
 }
 
@@ -153,8 +159,9 @@ mod tests {
             breaker.knows(rate, 0);
             run(&breaker, std::iter::repeat_n(Some(false), 200))
         };
-        let taken: Vec<Option<usize>> = [0.0, 0.04, 0.1, 0.2, 0.5].map(after).into();
-        assert_eq!(taken, [Some(5), Some(5), Some(8), Some(16), None]);
+        let taken = [0.0, 0.04, 0.1, 0.2, 0.4, 0.5].map(after);
+        // One that fails on all of its requests is passed over whatever is allowed.
+        assert_eq!(taken, [5, 5, 8, 15, 36, 57].map(Some));
     }
 
     /// Bug: a version that failed on 5 % of its requests, as live did, was passed over once in some four million of them. Cause: a streak
