@@ -246,7 +246,7 @@ fn stages(plan: &Plan, pairs: bool, traffic: &Traffic) -> Vec<Stage> {
         if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
-        let asked = reach.seconds_until(step, traffic);
+        let asked = reach.seconds_until(step, place == 0, traffic);
         let least = plan.lasts(place, Duration::ZERO).as_secs_f64().max(asked);
         let allowed = Allowed::by(step, reach, traffic).map_or(f64::INFINITY, |most| most.time.as_secs_f64());
         Stage { reach, next: plan.weight_after(place), asked, least, allowed }
@@ -303,7 +303,7 @@ pub(crate) fn undecidable(
         }
         for (number, what, answered) in [
             (step.min_predictions, "predictions", reach.seconds_until_predictions(step, traffic)),
-            (step.min_labels, "outcomes", reach.seconds_until_labels(step, traffic)),
+            (step.min_labels, "outcomes", reach.seconds_until_labels(step, place == 0, traffic)),
         ] {
             let answered = Duration::try_from_secs_f64(answered).unwrap_or(Duration::MAX);
             if answered > within {

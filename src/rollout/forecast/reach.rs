@@ -138,22 +138,21 @@ impl Reach {
     }
 
     /// In how many seconds all has come that a step asks for.
-    pub(crate) fn seconds_until(self, step: &Step, traffic: &Traffic) -> f64 {
-        self.seconds_until_predictions(step, traffic).max(self.seconds_until_labels(step, traffic))
+    pub(crate) fn seconds_until(self, step: &Step, is_first: bool, traffic: &Traffic) -> f64 {
+        self.seconds_until_predictions(step, traffic).max(self.seconds_until_labels(step, is_first, traffic))
     }
 
     pub(crate) fn seconds_until_predictions(self, step: &Step, traffic: &Traffic) -> f64 {
         self.wall_seconds_until(step.min_predictions, 1.0, traffic)
     }
 
-    pub(crate) fn seconds_until_labels(self, step: &Step, traffic: &Traffic) -> f64 {
-        match step.min_labels {
-            0 => 0.0,
-            labels => {
-                let after = traffic.labels_after.as_secs_f64();
-                self.wall_seconds_until(labels, traffic.labelled, traffic) + after
-            }
+    /// In the first step of a plan no outcome comes before it is known. In later ones those of what was predicted before come from the beginning on.
+    pub(crate) fn seconds_until_labels(self, step: &Step, is_first: bool, traffic: &Traffic) -> f64 {
+        if step.min_labels == 0 {
+            return 0.0;
         }
+        let after = if is_first { traffic.labels_after.as_secs_f64() } else { 0.0 };
+        self.wall_seconds_until(step.min_labels, traffic.labelled, traffic) + after
     }
 
     /// In how many seconds so many of the candidate's runs have come, of which only a share counts.

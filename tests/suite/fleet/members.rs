@@ -1060,10 +1060,10 @@ fn a_candidate_that_failed_for_a_moment_is_tried_again_in_a_fleet() {
     let rollout = world.members[1].stage("v2", source(&is_out)).unwrap();
     let step = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(10));
     let plan = Plan::new([step]).unwrap().cycle(Duration::from_secs(600)).bake(Bake::new(Duration::ZERO));
-    rollout.guard(guard::error_rate().at_most(0.5)).run(plan).unwrap();
+    rollout.guard(guard::error_rate().at_most(0.2)).run(plan).unwrap();
     world.steps(20, 2);
     is_out.store(true, Ordering::Relaxed);
-    (0..20).for_each(|_| drop(world.members[1].predict(&0.5)));
+    (0..40).for_each(|_| drop(world.members[1].predict(&0.5)));
     is_out.store(false, Ordering::Relaxed);
     world.steps(12, 2);
     let of = |world: &World, place: usize| world.members[place].rollout("v2").unwrap().status().unwrap();
