@@ -249,11 +249,21 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         if self.policy != OnPublish::Tell && !self.takes_missed() {
             missed.clear();
         }
-        if let Some(version) = missed.pop() {
-            let why = format!("it was published while no process ran, and so was {version}, which is newer");
-            missed.into_iter().for_each(|older| self.tell_refusal(older, why.clone()));
+        while let Some(version) = missed.pop() {
             let done = self.try_version(version, true);
+            // What the process before had dealt with, while an older one waited, takes nothing from that.
+            let is_new = !matches!(
+                done,
+                Err(FollowError::Tried { .. } | FollowError::Stage(StageError::InUse { .. }))
+            );
             all.push(self.told(Followed { done, change: Change::Added { version } }));
+            if is_new {
+                let why =
+                    format!("it was not tried by the process before, and nor was {version}, which is newer");
+                std::mem::take(&mut missed)
+                    .into_iter()
+                    .for_each(|older| self.tell_refusal(older, why.clone()));
+            }
         }
         for change in changes {
             let followed = Followed { done: self.act(&change), change };
@@ -266,7 +276,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             }
         }
         for version in self.due_again() {
-            let done = self.try_version(version, true);
+            let done = self.try_version(version, false);
             // The same again was told, and is waited for.
             if !done.as_ref().is_err_and(may_pass) {
                 all.push(self.told(Followed { done, change: Change::Added { version } }));
@@ -284,12 +294,12 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     #[cfg_attr(not(feature = "state"), allow(unused_variables, reason = "nothing is written down"))]
     fn has_looked(&self, at: Timestamp) {
         #[cfg(feature = "state")]
-        if self.policy != OnPublish::Tell
-            && self.waiting.is_empty()
-            && self.later.is_empty()
-            && !self.watch.awaits()
-        {
-            self.handle.inner.control.lock().followed = Some(at);
+        if self.waiting.is_empty() && self.later.is_empty() && !self.watch.awaits() {
+            let followed = &mut self.handle.inner.control.lock().followed;
+            // Where it is told alone that is what becomes of it. A life that tells after one that has tried is no life that did not look.
+            if self.policy != OnPublish::Tell || followed.is_some() {
+                *followed = Some(at);
+            }
         }
     }
 
@@ -340,11 +350,30 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             self.unstage(&rollout, "it was tried before");
             return Err(FollowError::Tried { version });
         }
-        self.run(rollout, plan).map_err(|error| {
+        let done = self.run(rollout, plan).map_err(|error| {
             let control = &*self.handle.inner.control.lock();
             let goes_on = control.attempt(number).is_some_and(|attempt| !is_left(attempt));
             if goes_on { StageError::InUse { version }.into() } else { error }
-        })
+        });
+        self.remember(version, &done, None);
+        done
+    }
+
+    /// What is tried again, and when, of what has come of a try that was made `after` another one, where it was.
+    fn remember(&mut self, version: VersionId, tried: &Result<(), FollowError>, after: Option<Later>) {
+        match tried {
+            Ok(()) => self.removed.retain(|removed| *removed != version),
+            Err(FollowError::Stage(StageError::Standby)) => drop(self.waiting.insert(version)),
+            // A person has had it taken off, or a guard has.
+            Err(FollowError::Tried { .. }) => {}
+            Err(error) if may_pass(error) => {
+                let gap = after.map_or(LATER.0, |later| (later.gap * 2).min(LATER.1));
+                let next = self.handle.inner.serving.clock.now().plus(gap);
+                self.later.retain(|later| later.version != version);
+                self.later.push(Later { version, next, gap });
+            }
+            Err(_) => drop(self.again.insert(version)),
+        }
     }
 
     /// Whether nobody has looked at what was published while no process ran. From here on somebody has: what is tried once in a process is a
@@ -437,18 +466,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             }
         };
         let tried = tried.map_err(|error| self.unless_in_use(version, error));
-        match &tried {
-            Ok(()) => self.removed.retain(|removed| *removed != version),
-            Err(FollowError::Stage(StageError::Standby)) => drop(self.waiting.insert(version)),
-            // A person has had it taken off, or a guard has.
-            Err(FollowError::Tried { .. }) => {}
-            Err(error) if may_pass(error) => {
-                let gap = waits.map_or(LATER.0, |later| (later.gap * 2).min(LATER.1));
-                let next = self.handle.inner.serving.clock.now().plus(gap);
-                self.later.push(Later { version, next, gap });
-            }
-            Err(_) => drop(self.again.insert(version)),
-        }
+        self.remember(version, &tried, waits);
         tried
     }
 
@@ -475,9 +493,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             };
             ran = (self.guards)(again).run(plan.clone());
         }
-        if ran.is_err()
-            && let Some(rollout) = self.handle.rollout(version.as_str()).filter(waits)
-        {
+        // What could not be agreed on may be what others are about to go on with, and waits for its plan where nobody is.
+        let is_refused = ran.as_ref().is_err_and(|error| !matches!(error, RolloutError::NotAgreed { .. }));
+        if is_refused && let Some(rollout) = self.handle.rollout(version.as_str()).filter(waits) {
             self.unstage(&rollout, "its plan was refused");
         }
         ran.map_err(FollowError::from)

@@ -164,7 +164,7 @@ impl Plan {
     /// The time after which traffic repeats itself: the last step before the promotion lasts at least so long, and what
     /// the promotion rests on comes from that step alone. By default a day, since what holds at noon need not hold at
     /// night; of an automatic plan half of the time that a step has, where that is a day or less. Where the step's evidence begins
-    /// anew within it ([`EvidenceReset`](crate::event::EventKind::EvidenceReset)), so does the cycle.
+    /// anew within it ([`EvidenceReset`](crate::events::EventKind::EvidenceReset)), so does the cycle.
     #[must_use]
     pub fn cycle(mut self, cycle: Duration) -> Self {
         self.cycle = Some(cycle);

@@ -93,6 +93,11 @@ fn silent(before: &Head, saved: &SavedControl) -> String {
                     != (&attempt.stated, &attempt.hosts, &attempt.missing, &attempt.promised, &attempt.bake)
         })
     };
+    let is_planned =
+        |attempt: &&SavedAttempt| known(attempt.number).is_some_and(|before| before.plan != attempt.plan);
+    if let Some(attempt) = saved.attempts.iter().find(is_planned) {
+        return format!("a plan was said of {}", attempt.version.version);
+    }
     match saved.attempts.iter().find(is_other) {
         Some(attempt) => format!("what {} is judged by was said", attempt.version.version),
         None => String::from("what a rollout is judged by was said"),

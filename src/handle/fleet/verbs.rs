@@ -48,6 +48,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Demands a freeze of all where one holds here already: where it does in all, nothing comes of it.
     pub(crate) fn freeze_in_all(&self, control: &Control, reason: String) {
         let Some(fleet) = &self.fleet else { return };
+        // One that holds here and waits is the one that all are to agree on.
+        let begins = |demand: &Demand| matches!(demand.what, Demanded::Freeze { reason: Some(_), .. });
+        if fleet.demands.lock().iter().any(begins) {
+            return;
+        }
         fleet.standing.lock().demand(control, Demanded::Freeze { reason: Some(reason), ends: Vec::new() });
     }
 

@@ -250,9 +250,7 @@ impl Lying {
     /// Heads that processes have kept and the newest does not come from, as far as they are the end of a history.
     pub(super) fn others(&self, newest: &Aside) -> impl Iterator<Item = (Place, Hex)> {
         let kept = self.kept.keys().copied();
-        kept.filter(|(place, print)| {
-            !is_old(newest.place, *place) && !comes_from(&self.filed, newest, (*place, *print))
-        })
+        kept.filter(|of| !is_old(newest, *of) && !comes_from(&self.filed, newest, *of))
     }
 
     /// Those that the newest comes from, or that are of an earlier term.
@@ -475,9 +473,11 @@ pub(super) fn named(place: Place, print: Hex) -> String {
     format!("{place}.{print}")
 }
 
-/// Whether it lies so far before the newest that nobody names it any more: then it is no end of a history.
-pub(super) fn is_old(newest: Place, place: Place) -> bool {
-    newest.seq.saturating_sub(place.seq) > RECENT
+/// Whether it lies so far before the newest that nobody names it any more: then it is no end of a history. What the newest names otherwise is
+/// of another one, however long ago it was.
+pub(super) fn is_old(newest: &Aside, (place, print): (Place, Hex)) -> bool {
+    let is_other = newest.place.term == place.term && newest.ancestors.have(place.seq, print) == Descent::No;
+    newest.place.seq.saturating_sub(place.seq) > RECENT && !is_other
 }
 
 /// Whether a head comes from another one, is the same, or is of a later term. What is too far back to be named is looked for in what is

@@ -222,7 +222,7 @@ fn tips<'a>(known: &'a [Aside], lying: &Lying) -> Vec<&'a Aside> {
     let is_tip = |aside: &&Aside| {
         let (place, print) = (aside.place, aside.print);
         let later = |other: &Aside| other.print != print && comes_from(&lying.filed, other, (place, print));
-        let is_old = newest.is_some_and(|newest| is_old(newest.place, place));
+        let is_old = newest.is_some_and(|newest| is_old(newest, (place, print)));
         !known.iter().any(later) && (!is_old || Some(print) == newest.map(|newest| newest.print))
     };
     known.iter().filter(is_tip).collect()

@@ -190,10 +190,13 @@ pub(crate) fn forecast(
             ));
         }
         let lasts = quantile(&rehearsed.lasted[place], 0.5);
+        undecidable.extend(comes_too_late(step, stage.reach, traffic));
+        let allowed = Allowed::by(step, stage.reach, traffic);
         // What is shown in time may wait for the cycle however long.
         let decided = quantile(&rehearsed.decided[place], 0.5);
-        if let (Some(decided), Some(allowed)) = (decided, Allowed::by(step, stage.reach, traffic))
-            && decided > allowed.time
+        let decided_usual = quantile(&rehearsed.decided_usual[place], 0.5);
+        if let (Some(decided), Some(usual), Some(allowed)) = (decided, decided_usual, allowed)
+            && (if allowed.predictions.is_some() { usual } else { decided }) > allowed.time
         {
             undecidable.push(format!(
                 "at {} it takes about {} to decide, and the plan allows {allowed}",
@@ -246,7 +249,7 @@ fn stages(plan: &Plan, pairs: bool, traffic: &Traffic) -> Vec<Stage> {
         if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
-        let asked = reach.seconds_until(step, place == 0, traffic);
+        let asked = reach.seconds_until(step, traffic);
         let least = plan.lasts(place, Duration::ZERO).as_secs_f64().max(asked);
         let allowed = Allowed::by(step, reach, traffic).map_or(f64::INFINITY, |most| most.time.as_secs_f64());
         Stage { reach, next: plan.weight_after(place), asked, least, allowed }
@@ -301,29 +304,41 @@ pub(crate) fn undecidable(
                 told(allowed.as_ref())
             ));
         }
-        for (number, what, answered) in [
-            (step.min_predictions, "predictions", reach.seconds_until_predictions(step, traffic)),
-            (step.min_labels, "outcomes", reach.seconds_until_labels(step, place == 0, traffic)),
-        ] {
-            let answered = Duration::try_from_secs_f64(answered).unwrap_or(Duration::MAX);
-            if answered > within {
-                let after = if answered > Forecast::HORIZON {
-                    format!("take more than {}", Span(Forecast::HORIZON))
-                } else {
-                    format!("take about {}", Span(answered))
-                };
-                return Some(format!(
-                    "the {number} {what} that its step asks for {after} at {}, as traffic is: more than {}",
-                    step.exposure(),
-                    told(allowed.as_ref()),
-                ));
-            }
+        let late = comes_too_late(step, reach, traffic);
+        if late.is_some() {
+            return late;
         }
     }
     None
 }
 
-/// The time that a step may take to decide: as it was said, or until as many predictions have come as may.
+/// Why a step does not get what it asks for in its time, where it does not.
+fn comes_too_late(step: &Step, reach: Reach, traffic: &Traffic) -> Option<String> {
+    let allowed = Allowed::by(step, reach, traffic);
+    let within = allowed.as_ref().map_or(Forecast::HORIZON, |allowed| allowed.time);
+    [(step.min_predictions, 1.0, "predictions"), (step.min_labels, traffic.labelled, "outcomes")]
+        .into_iter()
+        .find_map(|(number, share, what)| {
+            let usual = reach.seconds_until_runs(number, share, traffic);
+            let by_predictions = allowed.as_ref().is_some_and(|allowed| allowed.predictions.is_some());
+            let seconds = if by_predictions { usual } else { traffic.wall_seconds(usual) };
+            let answered = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            let after = if answered > Forecast::HORIZON {
+                format!("take more than {}", Span(Forecast::HORIZON))
+            } else {
+                format!("take about {}", Span(answered))
+            };
+            (answered > within).then(|| {
+                format!(
+                    "the {number} {what} that its step asks for {after} at {}, as traffic is: more than {}",
+                    step.exposure(),
+                    told(allowed.as_ref()),
+                )
+            })
+        })
+}
+
+/// The time that a step may take to decide: as it was said or, in seconds of the usual traffic, until as many predictions have come as may.
 struct Allowed {
     time: Duration,
     /// Where these are what ends it.
@@ -334,7 +349,7 @@ impl Allowed {
     fn by(step: &Step, reach: Reach, traffic: &Traffic) -> Option<Self> {
         let by_time = step.max_duration.map(|time| Self { time, predictions: None });
         let by_predictions = step.max_predictions.map(|most| {
-            let seconds = reach.wall_seconds_until(most, 1.0, traffic);
+            let seconds = reach.seconds_until_runs(most, 1.0, traffic);
             let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
             Self { time, predictions: Some(most) }
         });

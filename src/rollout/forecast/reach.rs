@@ -137,27 +137,16 @@ impl Reach {
         traffic.requests_per_second * ((1.0 - weight) * self.sample + weight)
     }
 
-    /// In how many seconds all has come that a step asks for.
-    pub(crate) fn seconds_until(self, step: &Step, is_first: bool, traffic: &Traffic) -> f64 {
-        self.seconds_until_predictions(step, traffic).max(self.seconds_until_labels(step, is_first, traffic))
+    /// In how many seconds of the usual traffic as many predictions and outcomes have come as a step asks for. Outcomes count as they are told, which
+    /// nobody knows how late that is: as evidence they may be much older.
+    pub(crate) fn seconds_until(self, step: &Step, traffic: &Traffic) -> f64 {
+        let predictions = self.seconds_until_runs(step.min_predictions, 1.0, traffic);
+        predictions.max(self.seconds_until_runs(step.min_labels, traffic.labelled, traffic))
     }
 
-    pub(crate) fn seconds_until_predictions(self, step: &Step, traffic: &Traffic) -> f64 {
-        self.wall_seconds_until(step.min_predictions, 1.0, traffic)
-    }
-
-    /// In the first step of a plan no outcome comes before it is known. In later ones those of what was predicted before come from the beginning on.
-    pub(crate) fn seconds_until_labels(self, step: &Step, is_first: bool, traffic: &Traffic) -> f64 {
-        if step.min_labels == 0 {
-            return 0.0;
-        }
-        let after = if is_first { traffic.labels_after.as_secs_f64() } else { 0.0 };
-        self.wall_seconds_until(step.min_labels, traffic.labelled, traffic) + after
-    }
-
-    /// In how many seconds so many of the candidate's runs have come, of which only a share counts.
-    pub(crate) fn wall_seconds_until(self, runs: u64, share: f64, traffic: &Traffic) -> f64 {
-        traffic.wall_seconds(runs as f64 / (self.candidate_per_second(traffic) * share).max(1e-12))
+    /// In how many seconds of the usual traffic so many of the candidate's runs have come, of which only a share counts.
+    pub(crate) fn seconds_until_runs(self, runs: u64, share: f64, traffic: &Traffic) -> f64 {
+        runs as f64 / (self.candidate_per_second(traffic) * share).max(1e-12)
     }
 
     pub(crate) fn arms_per_second(self, traffic: &Traffic) -> Option<(Odds, f64, f64)> {

@@ -24,7 +24,7 @@ pub(crate) struct Stage {
     pub(crate) reach: Reach,
     /// The share that comes after it.
     pub(crate) next: Share,
-    /// What it asks for has come after so many seconds.
+    /// What it asks for has come after so many seconds of the usual traffic.
     pub(crate) asked: f64,
     /// It does not end before, in seconds.
     pub(crate) least: f64,
@@ -177,8 +177,10 @@ fn enough(
 pub(crate) struct Rehearsed {
     /// How long each stage lasted, run by run; infinity where a guard did not pass in time.
     pub(crate) lasted: Vec<Vec<f64>>,
-    /// After how long each had all that it asks for and every guard had passed, so that it waited for time alone.
+    /// After how long each had all that it asks for and every guard had passed, so that it waited for time alone: in seconds, and in those of the
+    /// usual traffic.
     pub(crate) decided: Vec<Vec<f64>>,
+    pub(crate) decided_usual: Vec<Vec<f64>>,
     /// How long each guard took in each stage: by stage, guard, and run.
     pub(crate) passed: Vec<Vec<Vec<f64>>>,
     /// How long all of it took.
@@ -201,6 +203,7 @@ pub(crate) fn rehearse(
     let mut told = Rehearsed {
         lasted: vec![Vec::new(); stages.len()],
         decided: vec![Vec::new(); stages.len()],
+        decided_usual: vec![Vec::new(); stages.len()],
         passed: vec![vec![Vec::new(); guards.len()]; stages.len()],
         whole: Vec::new(),
     };
@@ -235,7 +238,8 @@ pub(crate) fn rehearse(
                     }
                 }
                 if all && since >= stage.asked && decided.is_infinite() {
-                    decided = f64::midpoint(before.max(stage.asked), since);
+                    // As soon as it may have been.
+                    decided = before.max(stage.asked);
                 }
                 if all && since >= stage.least {
                     break some_tick(before.max(stage.least - tick), since, tick, &mut chance);
@@ -250,9 +254,18 @@ pub(crate) fn rehearse(
                 since = if since < stage.least { next.min((stage.least / tick).ceil() * tick) } else { next };
             };
             told.lasted[place].push(lasted);
+            let usual = if decided.is_finite() { traffic.usual_seconds(now, now + decided) } else { decided };
             told.decided[place].push(decided);
+            told.decided_usual[place].push(usual);
             after.into_iter().enumerate().for_each(|(which, after)| told.passed[place][which].push(after));
-            now += if lasted.is_finite() { lasted } else { stage.least };
+            // One that ends beyond all that is looked at takes no time from the next.
+            now += if lasted.is_finite() {
+                lasted
+            } else if stage.least < HORIZON.as_secs_f64() {
+                stage.least
+            } else {
+                0.0
+            };
             // It was looked at a little later than it was over: what came since then belongs to the next.
             for (counted, guard) in counted.iter_mut().zip(guards.iter()) {
                 *counted = f64::min(*counted, (now - guard.delay).max(0.0));

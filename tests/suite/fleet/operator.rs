@@ -336,6 +336,11 @@ fn a_decision_of_which_no_event_tells_says_what_it_was() {
     let judged = said.iter().filter(|why| **why == "what v2 is judged by was said").count();
     assert_eq!(judged, 3, "{said:?}");
     assert!(said.iter().all(|why| !why.is_empty()), "{said:?}");
+    // Nothing happens to a rollout whose plan waits for the end of a freeze.
+    world.members[0].freeze("quarter end");
+    world.steps(2, 1);
+    rollout.run(Plan::new([Step::canary(0.6).unwrap()]).unwrap()).unwrap();
+    assert_eq!(world.operator().decisions(1).unwrap()[0].why, "a plan was said of v2");
 }
 
 #[test]
@@ -803,6 +808,13 @@ fn a_freeze_where_one_holds_is_told_only_where_it_begins() {
     world.store.refuses.store(false, Ordering::Relaxed);
     world.steps(5, 0);
     assert_eq!(frozen(&world), [None, None]);
+    // One that holds here, and waits for the others, is not put aside by another.
+    world.store.refuses.store(true, Ordering::Relaxed);
+    world.members[1].freeze("a fifth");
+    world.members[1].freeze("a sixth");
+    world.store.refuses.store(false, Ordering::Relaxed);
+    world.steps(5, 0);
+    assert_eq!(frozen(&world), vec![Some("a fifth".to_owned()); 2]);
 }
 
 /// Bug: a process that cannot open a version answered that no rollout tries it, when it was told by name to take it off or to pause it. Cause: names
