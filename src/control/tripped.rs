@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Attempt, GuardTest};
+use super::attempt::Attempt;
 use super::circuit::Circuit;
 use super::control::Control;
 use super::counter::{Counter, Feeds};
@@ -26,12 +26,11 @@ const TOLD_FOR: Duration = Duration::from_secs(600);
 impl Attempt {
     /// How often it may fail beside a version that fails so often: as the guards of its failures allow, and never less.
     fn may_fail(&self, rate: f64) -> f64 {
-        let of_failures = |test: &&GuardTest| test.design.tested == Tested::Failures;
-        let least = |of: &mut dyn Iterator<Item = f64>| of.min_by(f64::total_cmp);
-        let allowed = least(&mut self.tests().filter(of_failures).map(|test| test.design.allows(rate)));
+        let of_failures = self.tests().filter(|test| test.design.tested == Tested::Failures);
+        let allowed = of_failures.map(|test| test.design.allows(rate)).reduce(f64::min);
         // Where no guard is of failures those of labels judge them beside what they are of.
         let by_labels = self.tests().filter(|test| test.design.needs_labels());
-        let beside = || least(&mut by_labels.map(|test| test.design.of_failures().allows(rate)));
+        let beside = || by_labels.map(|test| test.design.of_failures().allows(rate)).reduce(f64::min);
         allowed.or_else(beside).unwrap_or(rate).max(rate)
     }
 }

@@ -83,8 +83,7 @@ pub(crate) struct Judge<C: Counts> {
     /// When something was last asked or answered in a tick, and the longest rest between two of those in it.
     went_on: Timestamp,
     rested: Duration,
-    /// The own ledger that was put last, whether it is there or not: its nonce, when it was sent, and when its tick was begun.
-    own_put: (Hex, Timestamp, Timestamp),
+    own_put: OwnPut,
     quiet_until: Timestamp,
     jitter: u64,
     rows: BTreeMap<Hex, Kept<C>>,
@@ -95,6 +94,15 @@ pub(crate) struct Judge<C: Counts> {
     pub(crate) held_up: u64,
     /// Why what was judged could not be put, the last time.
     pub(crate) refused: Option<String>,
+}
+
+/// The own ledger that was put last, whether it is there or not.
+#[derive(Debug)]
+struct OwnPut {
+    nonce: Hex,
+    sent: Timestamp,
+    /// When its tick was begun.
+    asked: Timestamp,
 }
 
 #[derive(Debug)]
@@ -150,7 +158,7 @@ impl<C: Counts> Judge<C> {
             asked: now,
             went_on: now,
             rested: Duration::ZERO,
-            own_put: (Hex(chance.bits()), now, now),
+            own_put: OwnPut { nonce: Hex(chance.bits()), sent: now, asked: now },
             quiet_until: now,
             jitter: chance.bits() % 2_000,
             rows: BTreeMap::new(),
@@ -263,7 +271,7 @@ impl<C: Counts> Judge<C> {
                 }
             }
             (At::Ledger(tick), Reply::Value { value: Value::Ledger(ledger), tag, .. }) => {
-                let own = ledger.nonce == self.own_put.0;
+                let own = ledger.nonce == self.own_put.nonce;
                 self.saw(ledger, tag, now);
                 // Another's: it judges, or a restore has put an older one back. Either way this one has lost.
                 if own || !following.rules.keep(ProtocolRule::StandDown) {
@@ -412,10 +420,8 @@ impl<C: Counts> Judge<C> {
             self.ledger = Some((Arc::clone(ledger), tag.clone()));
         }
         // It was put, and nobody said so: what has passed until it was sent is in it, and is not counted once more.
-        if let (nonce, sent, asked) = self.own_put
-            && nonce == ledger.nonce
-        {
-            (self.acked, self.asked) = (sent, asked);
+        if self.own_put.nonce == ledger.nonce {
+            (self.acked, self.asked) = (self.own_put.sent, self.own_put.asked);
         }
     }
 
@@ -475,7 +481,7 @@ impl<C: Counts> Judge<C> {
                     next.active_ms = next.active_ms.saturating_add(spent.as_millis() as u64);
                 }
                 next.nonce = Hex(chance.bits());
-                self.own_put = (next.nonce, now, tick.asked);
+                self.own_put = OwnPut { nonce: next.nonce, sent: now, asked: tick.asked };
                 next.judge = self.life;
                 judgement.absorb(over.head(), &before, &found, &mut next);
                 next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;

@@ -1,8 +1,9 @@
 //! The circuit breaker: passes over a version that fails on everything before any tick has seen it.
 //!
 //! It has no baseline of its own, so it asks for one: a failure counts only where live could answer the same request, and
-//! the oftener live has failed lately, the more failures in a row it takes. What befalls both versions, an outage of what
-//! both depend on or inputs that are too hard for both, so never condemns one of them.
+//! the oftener live has failed, or the version's guards let it fail, the more failures in a row it takes. What befalls both versions, an
+//! outage of what both depend on or inputs that are too hard for both, so never condemns one of them. And the more the version has been asked
+//! the more it takes: in a long time chance brings a streak.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -22,7 +23,7 @@ const MOST: f64 = 0.99;
 const LATELY: u32 = 64;
 
 /// Requests for which five failures in a row are enough. A streak may begin with each request, so beyond it the logarithm of how many
-/// times as many there were is asked for on top: a version that fails as often as it may then trips with a probability of less than one
+/// times as many there were is asked for on top: a version that fails as often as it may then trips with a probability of less than three
 /// in a thousand over all time, where one that fails on 5 % would have after some millions of requests.
 const AT_FIRST: f64 = 1_000.0;
 

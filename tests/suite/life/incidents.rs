@@ -547,4 +547,7 @@ fn a_breaker_knows_what_live_fails_on_before_its_first_request() {
 fn a_breaker_knows_what_the_guards_allow() {
     let allowed = || guard::error_rate().at_most(0.3);
     assert_eq!([12, 50].map(|failures| trips(u64::MAX, allowed(), 0, failures)), [false, true]);
+    // Where none is of failures those of labels judge them too, and allow as many.
+    let beside = || guard::accuracy().at_most_below_live(0.3);
+    assert_eq!([12, 50].map(|failures| trips(u64::MAX, beside(), 0, failures)), [false, true]);
 }
