@@ -304,7 +304,7 @@ impl Control {
     }
 
     /// Whether an identity was exposed before, or is quarantined.
-    #[cfg(feature = "repository")]
+    #[cfg(all(feature = "onnx", feature = "repository"))]
     pub(crate) fn was_tried(&self, identity: Identity) -> bool {
         self.tries.before(identity) > 0 || self.quarantine.contains_key(&identity)
     }

@@ -17,7 +17,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         false
     }
 
-    #[cfg(feature = "repository")]
+    #[cfg(all(feature = "onnx", feature = "repository"))]
     pub(crate) fn reaches_fleet(&self) -> bool {
         true
     }

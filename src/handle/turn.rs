@@ -52,7 +52,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Whether what happens is written down, as far as is known; so it is where no state is kept.
-    #[cfg(feature = "repository")]
+    #[cfg(all(feature = "onnx", feature = "repository"))]
     pub(crate) fn writes(&self) -> bool {
         // Relaxed: as in `is_durable`.
         self.keeper.recorder.as_ref().is_none_or(|recorder| !recorder.failing.load(Ordering::Relaxed))

@@ -19,7 +19,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         None
     }
 
-    #[cfg(feature = "repository")]
+    #[cfg(all(feature = "onnx", feature = "repository"))]
     pub(crate) fn writes(&self) -> bool {
         true
     }

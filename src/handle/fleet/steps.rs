@@ -136,7 +136,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Whether the others can agree on something, as far as is known here.
-    #[cfg(feature = "repository")]
+    #[cfg(all(feature = "onnx", feature = "repository"))]
     pub(crate) fn reaches_fleet(&self) -> bool {
         self.fleet.as_ref().is_none_or(|fleet| fleet.status.lock().state == FleetState::Following)
     }
