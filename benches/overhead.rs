@@ -27,7 +27,7 @@ use switchback::{
     Builder, Clock, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, Timestamp, closure, guard,
 };
 
-use support::onnx::{environment, input, run, session, version, version_of_views};
+use support::onnx::{environment, input, run, run_rows, session, version, version_in_rows, version_of_views};
 use support::{Call, Contestant, Outcome, Report, allocations_per_call, quick, throughput, time_per_call};
 
 type Handle = ModelHandle<[f32], f32>;
@@ -46,6 +46,7 @@ fn main() -> Outcome {
     tiny.one_thread(&mut report, "tiny model", "", seconds(30, 3))?;
     tiny.allocations(&mut report);
     tiny.two_threads(&mut report, "tiny model", "", seconds(40, 4));
+    batches(&mut report, &environment, seconds(10, 1))?;
     drop(tiny);
     let longer = Bench::new(&environment, "run20", 64)?;
     longer.one_thread(&mut report, "20 us model", "_20us", seconds(15, 2))?;
@@ -224,6 +225,42 @@ impl Judged {
         self.handle.tick();
         started.elapsed().as_secs_f64() * 1e6
     }
+}
+
+/// 64 requests that come together: in one run, one by one, and in one run by hand.
+fn batches(report: &mut Report, environment: &Environment, spent: Duration) -> Outcome {
+    const ROWS: usize = 64;
+    const WIDTH: usize = 8;
+    let together = built(ModelHandle::builder("together").live("v1", version_in_rows("tiny", "rows@1")?))?;
+    let apart = built(ModelHandle::builder("apart").live("v1", version("tiny", "plain@1")?))?;
+    let rows: Vec<Vec<f32>> = (0..ROWS).map(|row| input(WIDTH, row)).collect();
+    let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+    let session = Mutex::new(session(environment, "tiny")?);
+    let asking = |name, handle: &'_ Handle| {
+        let (handle, rows) = (handle.clone(), &rows);
+        Contestant::new(name, move |_| -> Call<'_> {
+            let handle = handle.clone();
+            Box::new(move || _ = black_box(handle.request().batch(black_box(rows))))
+        })
+    };
+    let contestants = [
+        asking("together", &together),
+        asking("apart", &apart),
+        Contestant::new("by hand", |_| {
+            Box::new(|| _ = black_box(run_rows(&mut session.lock(), black_box(&rows), WIDTH).unwrap()))
+        }),
+    ];
+    let rounds = time_per_call(&contestants, spent);
+    let by_hand = rounds.median("by hand");
+    for (contestant, key) in
+        [("together", "batch_of_64_over_run_ratio"), ("apart", "batch_of_64_one_by_one_over_run_ratio")]
+    {
+        let question = format!("64 requests at once, {contestant}, against one `Session::run` by hand");
+        let ratio = rounds.ratio(contestant, "by hand");
+        report.line(&question, "ns", rounds.median(contestant), Some(by_hand), Some(ratio));
+        report.figure(key, ratio);
+    }
+    Ok(())
 }
 
 /// How long the threads of one contestant run before it is the next one's turn.

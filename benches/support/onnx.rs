@@ -52,6 +52,26 @@ pub(crate) fn version(name: &str, spec: &str) -> Outcome<Pipeline<[f32], f32>> {
         .pipeline(spec, encode, |outputs: &Outputs<'_>| outputs.scalar("y")))
 }
 
+/// The bare work for several requests at once: their rows gathered, `Session::run`, the outputs read.
+pub(crate) fn run_rows(session: &mut Session, rows: &[&[f32]], width: usize) -> ort::Result<Vec<f32>> {
+    let gathered = rows.concat();
+    let view = TensorRef::from_array_view(([rows.len(), width], &gathered[..]))?;
+    let outputs = session.run(ort::inputs!["x" => view])?;
+    Ok(outputs["y"].try_extract_tensor::<f32>()?.1.to_vec())
+}
+
+/// A version that answers requests that come together in one run.
+pub(crate) fn version_in_rows(name: &str, spec: &str) -> Outcome<Pipeline<[f32], f32>> {
+    let encode = |rows: &[&[f32]], feed: &mut Feed<'_, '_>| {
+        let width = rows.first().map_or(0, |row| row.len());
+        let places = feed.buffer("x", &[rows.len(), width])?;
+        places.chunks_exact_mut(width).zip(rows).for_each(|(place, row)| place.copy_from_slice(row));
+        Ok(())
+    };
+    let decode = |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec());
+    Ok(version(name, spec)?.in_rows(encode, decode))
+}
+
 /// The same, its input a view: the way for large inputs.
 pub(crate) fn version_of_views(name: &str, spec: &str) -> Outcome<Pipeline<[f32], f32>> {
     let model = OnnxModel::from_file(model_file(name))?;

@@ -56,10 +56,18 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
     /// Answers several requests, in their order. The default asks one after the other, and where that panics it is the
     /// failure of that one.
     fn predict_batch(&self, inputs: &[&I]) -> Vec<Result<O, ModelError>> {
-        // Each by itself: the answers before a panic would be on its way, and their destructors are the host's.
-        let ask = |input: &&I| guarded(|| self.predict(input)).map_err(ModelError::from).flatten();
-        inputs.iter().map(ask).collect()
+        one_by_one(self, inputs)
     }
+}
+
+/// Answers several requests, one after the other.
+pub(crate) fn one_by_one<I: ?Sized, O>(
+    model: &(impl Model<I, O> + ?Sized),
+    inputs: &[&I],
+) -> Vec<Result<O, ModelError>> {
+    // Each by itself: the answers before a panic would be on its way, and their destructors are the host's.
+    let ask = |input: &&I| guarded(|| model.predict(input)).map_err(ModelError::from).flatten();
+    inputs.iter().map(ask).collect()
 }
 
 /// A model whose type is known when it is opened: what a `versions::ModelSource` gives. It has the lifecycle

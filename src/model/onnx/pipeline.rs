@@ -12,11 +12,12 @@ use super::session::deadline::Deadline;
 use super::session::trace::Trace;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
+use crate::base::guarded::guarded;
 use crate::model::description::Description;
 use crate::model::error::{InputError, LoadError, ModelError};
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
-use crate::model::model::Model;
+use crate::model::model::{Model, one_by_one};
 use crate::model::throttle::LoadThrottle;
 
 /// An [`OnnxModel`] with what makes tensors of a request `I`, and an answer `O` of tensors: see
@@ -100,6 +101,53 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         }
     }
 
+    /// Answers requests that come [together](crate::Request::batch) in one run of the model, whose inputs have a row for
+    /// each: a run of 64 rows costs a small model little more than a run of one. Without it each request is a run of its own.
+    ///
+    /// `encode` writes all of them, in their order; `decode` gives as many answers, in that order. They are part of the pipeline
+    /// as the other two are: raise its version when they change. `testing::conformance` (feature `testing`) holds the answers of
+    /// a batch against those of each alone. A run has as many rows as the host has put together, so a host with large batches
+    /// cuts them as memory and candidates' deadlines want it.
+    ///
+    /// Where the run together fails, be it that one request is bad, that the model takes one row alone, or that it panics,
+    /// each is asked by itself: the others have their answers, and the one at fault its own error. Where no session was free
+    /// in time none is asked again. Another number of answers than of requests is a failure of all of them.
+    ///
+    /// ```
+    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
+    /// use switchback::ModelHandle;
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?
+    ///     .pipeline(
+    ///         "plain@1.0",
+    ///         |row: &[f32; 3], feed: &mut Feed<'_, '_>| feed.slice("x", &[1, 3], row),
+    ///         |outputs: &Outputs<'_>| outputs.scalar::<f32>("y"),
+    ///     )
+    ///     .in_rows(
+    ///         |rows: &[&[f32; 3]], feed: &mut Feed<'_, '_>| {
+    ///             let all = feed.buffer("x", &[rows.len(), 3])?;
+    ///             all.chunks_exact_mut(3).zip(rows).for_each(|(place, row)| place.copy_from_slice(*row));
+    ///             Ok(())
+    ///         },
+    ///         |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    ///     );
+    /// let handle = ModelHandle::builder("prices").live("v1", model).build()?;
+    ///
+    /// let answers = handle.request().batch(&[[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]); // one run
+    /// let answers: Vec<f32> = answers.into_iter().map(|answer| *answer.unwrap().output()).collect();
+    /// assert_eq!(answers, [14.5, 0.5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn in_rows<E, D>(mut self, encode: E, decode: D) -> Self
+    where
+        E: for<'a> Fn(&[&'a I], &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<Vec<O>, ModelError> + Send + Sync + 'static,
+    {
+        self.codec.in_rows(encode, decode);
+        self
+    }
+
     /// With a name and a version that have been read before, and closures that others may share.
     #[cfg(feature = "repository")]
     pub(crate) fn of(model: OnnxModel, name: &str, version: &Version, codec: Codec<I, O>) -> Self {
@@ -160,10 +208,35 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         self.model.ask(deadline, |feed| self.encode(input, feed), |outputs| self.codec.decode(outputs))
     }
 
+    /// Answers several requests in one run. Nothing where each is to be asked by itself: there are no functions for that, or
+    /// one of them, or the model, has failed on some of them, nobody knows which.
+    fn ask_together<'i>(&self, inputs: &[&'i I]) -> Option<Vec<Result<O, ModelError>>> {
+        let rows = self.codec.rows().filter(|_| inputs.len() > 1)?;
+        let encode = |feed: &mut Feed<'_, 'i>| self.written(feed, |feed| rows.encode(inputs, feed));
+        let asked = guarded(|| self.model.ask(None, encode, |outputs| rows.decode(outputs)));
+        match asked.map_err(ModelError::from).flatten() {
+            Ok(answers) => Some(answers.into_iter().map(Ok).collect()),
+            // Asked by itself each would wait as long again, in vain.
+            Err(error @ (ModelError::Overloaded { .. } | ModelError::NotLoaded)) => {
+                Some(inputs.iter().map(|_| Err(error.clone())).collect())
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Has `encode` write a request, and tells whose fault it is where that does not fit the model.
     #[inline]
     fn encode<'a>(&self, input: &'a I, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
-        self.codec.encode(input, feed).map_err(|error| self.whose(error))?;
+        self.written(feed, |feed| self.codec.encode(input, feed))
+    }
+
+    #[inline]
+    fn written<'b, 'a>(
+        &self,
+        feed: &mut Feed<'b, 'a>,
+        write: impl FnOnce(&mut Feed<'b, 'a>) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        write(feed).map_err(|error| self.whose(error))?;
         feed.complete().map_err(|error| self.whose(error.into()))?;
         if !self.has_fitted.load(Ordering::Relaxed) {
             self.has_fitted.store(true, Ordering::Relaxed);
@@ -196,6 +269,10 @@ impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
 
     fn predict_within(&self, input: &I, limit: Duration) -> Result<O, ModelError> {
         self.ask(input, Some(Deadline::after(limit)))
+    }
+
+    fn predict_batch(&self, inputs: &[&I]) -> Vec<Result<O, ModelError>> {
+        self.ask_together(inputs).unwrap_or_else(|| one_by_one(self, inputs))
     }
 
     fn identity(&self) -> Identity {

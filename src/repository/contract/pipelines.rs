@@ -107,6 +107,27 @@ impl<I: ?Sized, O> Pipelines<I, O> {
         }
     }
 
+    /// Has a pipeline that is registered answer requests that come together in one run of the model. The functions are those of
+    /// [`Pipeline::in_rows`]. Asked again for the same, it replaces them for what is opened afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Unknown`] where no such version of it is registered: that comes first.
+    pub fn in_rows<E, D>(
+        &mut self,
+        name: &str,
+        version: &str,
+        encode: E,
+        decode: D,
+    ) -> Result<(), RegisterError>
+    where
+        E: for<'a> Fn(&[&'a I], &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<Vec<O>, ModelError> + Send + Sync + 'static,
+    {
+        self.known(name, version)?.codec.in_rows(encode, decode);
+        Ok(())
+    }
+
     /// Says which tensors a pipeline writes, all of them, and which it reads. A model's file that has others, or others of
     /// that name, does not fit then, and is not loaded; where a list is empty that side is not compared.
     ///
@@ -124,12 +145,21 @@ impl<I: ?Sized, O> Pipelines<I, O> {
         writes: impl IntoIterator<Item = TensorSpec>,
         reads: impl IntoIterator<Item = TensorSpec>,
     ) -> Result<(), RegisterError> {
+        self.known(name, version)?.declared =
+            Some((writes.into_iter().collect(), reads.into_iter().collect()));
+        Ok(())
+    }
+
+    /// What is registered under this name and version.
+    fn known(&mut self, name: &str, version: &str) -> Result<&mut Registered<I, O>, RegisterError> {
         let unknown = || RegisterError::Unknown { pipeline: format!("{name}@{version}") };
         let parsed = version_of(version).map_err(|_| unknown())?;
         let versions = self.by_name.get_mut(name).ok_or_else(unknown)?;
-        let (_, registered) = versions.iter_mut().find(|(known, _)| *known == parsed).ok_or_else(unknown)?;
-        registered.declared = Some((writes.into_iter().collect(), reads.into_iter().collect()));
-        Ok(())
+        versions
+            .iter_mut()
+            .find(|(known, _)| *known == parsed)
+            .map(|(_, registered)| registered)
+            .ok_or_else(unknown)
     }
 
     /// Makes the highest version of this pipeline the one for models whose contract names none, such as those that came
@@ -297,7 +327,7 @@ pub enum RegisterError {
         version: Version,
     },
     /// None of that name is registered.
-    #[error("pipeline `{pipeline}` is not registered: register it before it is made the default")]
+    #[error("pipeline `{pipeline}` is not registered: register it first")]
     Unknown {
         /// The name.
         pipeline: String,

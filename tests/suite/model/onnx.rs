@@ -3,8 +3,8 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use switchback::model::onnx::{
 };
 use switchback::versions::{Lifecycle, LoadThrottle, Tier};
 use switchback::{
-    Clock, Model,
+    Clock, Model, ModelHandle,
     model::{InputError, LoadError, ModelError},
 };
 
@@ -1036,6 +1036,182 @@ fn a_panic_in_a_pipeline_costs_no_session() {
         assert_eq!(model.predict(&0).unwrap(), 0.5);
     }
     assert_eq!(model.model().replenish().unwrap(), 0);
+}
+
+// Requests that come together.
+
+/// How often the functions of a pipeline were called: for one request, and for several.
+#[derive(Default)]
+struct Runs {
+    alone: AtomicUsize,
+    together: AtomicUsize,
+}
+
+impl Runs {
+    /// So many since this was last asked.
+    fn take(&self) -> (usize, usize) {
+        (self.alone.swap(0, Ordering::Relaxed), self.together.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// `x + 2y + 3z + 0.5`. A row with a number that is none is refused, one with an infinite number makes `encode` panic.
+fn affine_in_rows(
+    runs: &Arc<Runs>,
+    decode: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'static,
+) -> Pipeline<[f32; 3], f32> {
+    fn write(place: &mut [f32], row: &[f32; 3]) -> Result<(), ModelError> {
+        assert!(!row[0].is_infinite(), "it is infinite");
+        if row[0].is_nan() {
+            return Err(ModelError::input("the first number is none"));
+        }
+        place.copy_from_slice(row);
+        Ok(())
+    }
+    let (alone, together) = (Arc::clone(runs), Arc::clone(runs));
+    let model = open("affine")
+        .pipeline(
+            "rows@1",
+            |row: &[f32; 3], feed: &mut Feed<'_, '_>| write(feed.buffer("x", &[1, 3])?, row),
+            move |outputs: &Outputs<'_>| {
+                alone.alone.fetch_add(1, Ordering::Relaxed);
+                outputs.scalar("y")
+            },
+        )
+        .in_rows(
+            |rows: &[&[f32; 3]], feed: &mut Feed<'_, '_>| {
+                let places = feed.buffer("x", &[rows.len(), 3])?;
+                places.chunks_exact_mut(3).zip(rows).try_for_each(|(place, row)| write(place, row))
+            },
+            move |outputs: &Outputs<'_>| {
+                together.together.fetch_add(1, Ordering::Relaxed);
+                Ok(decode(outputs.tensor("y")?.1))
+            },
+        );
+    model.load().unwrap();
+    model
+}
+
+fn rows(numbers: impl IntoIterator<Item = f32>) -> Vec<[f32; 3]> {
+    numbers.into_iter().map(|number| [number, 0.0, 0.0]).collect()
+}
+
+/// Bug: a batch of an ONNX model's took as many runs as it had rows. Cause: a pipeline had functions for one request alone, so
+/// `predict_batch` asked one after the other. Fix: it may be given functions for several.
+#[test]
+fn requests_that_come_together_are_one_run_and_the_answers_are_those_of_each_alone() {
+    let runs = Arc::new(Runs::default());
+    let handle =
+        ModelHandle::builder("rows").live("v1", affine_in_rows(&runs, <[f32]>::to_vec)).build().unwrap();
+    runs.take();
+    for count in [2, 64, 64, 64, 64, 3] {
+        let rows = rows((0..count).map(|row| row as f32));
+        let answers: Vec<f32> =
+            handle.request().batch(&rows).into_iter().map(|answer| answer.unwrap().into_output()).collect();
+        assert_eq!(runs.take(), (0, 1), "{count} rows");
+        let alone: Vec<f32> = rows.iter().map(|row| *handle.predict(row).unwrap().output()).collect();
+        assert_eq!(answers, alone);
+        assert_eq!(runs.take(), (count, 0));
+    }
+    // One is no batch, and none is nothing.
+    assert_eq!(*handle.request().batch(&rows([7.0]))[0].as_ref().unwrap().output(), 7.5);
+    assert_eq!(runs.take(), (1, 0));
+    assert!(handle.request().batch::<[f32; 3]>(&[]).is_empty());
+    assert_eq!(runs.take(), (0, 0));
+}
+
+#[test]
+fn a_request_that_is_bad_or_panics_spoils_no_other_of_its_batch() {
+    let runs = Arc::new(Runs::default());
+    let model = affine_in_rows(&runs, <[f32]>::to_vec);
+    for (spoilt, is_its_own) in [
+        (f32::NAN, (|error| matches!(error, ModelError::Input(_))) as fn(&ModelError) -> bool),
+        (f32::INFINITY, |error| matches!(error, ModelError::Panicked { .. })),
+    ] {
+        let rows = rows([1.0, spoilt, 3.0]);
+        let answers = model.predict_batch(&rows.iter().collect::<Vec<_>>());
+        assert_eq!(runs.take(), (2, 0), "the two that are good, each by itself");
+        let [Ok(first), Err(error), Ok(last)] = &answers[..] else { panic!("{answers:?}") };
+        assert_eq!((*first, *last), (1.5, 3.5));
+        assert!(is_its_own(error), "{error:?}");
+    }
+    let good = rows([1.0, 2.0]);
+    assert!(model.predict_batch(&good.iter().collect::<Vec<_>>()).iter().all(Result::is_ok));
+    assert_eq!(runs.take(), (0, 1), "and the session is as good as before");
+}
+
+#[test]
+fn a_model_that_takes_one_request_alone_answers_a_batch_one_by_one() {
+    let model = open("loop")
+        .pipeline(
+            "alone@1",
+            |times: &i64, feed: &mut Feed<'_, '_>| {
+                feed.buffer("times", &[])?[0] = *times;
+                Ok(())
+            },
+            |outputs: &Outputs<'_>| outputs.scalar::<i64>("counted"),
+        )
+        .in_rows(
+            |rows: &[&i64], feed: &mut Feed<'_, '_>| {
+                let places = feed.buffer("times", &[rows.len()])?;
+                places.iter_mut().zip(rows).for_each(|(place, row)| *place = **row);
+                Ok(())
+            },
+            |_: &Outputs<'_>| panic!("it was not to run"),
+        );
+    model.load().unwrap();
+    let answers: Vec<i64> = model.predict_batch(&[&3, &4]).into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers, [3, 4]);
+}
+
+#[test]
+fn a_batch_waits_for_a_session_once() {
+    let asks_within = Arc::new(OnceLock::<Arc<Pipeline<i64, i64>>>::new());
+    let own = Arc::clone(&asks_within);
+    let counts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&counts);
+    let model = open("loop").max_wait(Duration::ZERO).pipeline(
+        "within@1",
+        move |times: &i64, feed: &mut Feed<'_, '_>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            feed.buffer("times", &[])?[0] = *times;
+            if *times == 7
+                && let Some(model) = own.get()
+            {
+                // The only session is this call's.
+                let answers = model.predict_batch(&[&1, &2, &3]);
+                assert_eq!(answers.len(), 3);
+                assert!(
+                    answers.iter().all(|answer| matches!(answer, Err(ModelError::Overloaded { .. }))),
+                    "{answers:?}"
+                );
+            }
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| outputs.scalar::<i64>("counted"),
+    );
+    let model = Arc::new(model.in_rows(
+        |_: &[&i64], _: &mut Feed<'_, '_>| panic!("there was a session"),
+        |_: &Outputs<'_>| Ok(Vec::new()),
+    ));
+    model.load().unwrap();
+    assert!(asks_within.set(Arc::clone(&model)).is_ok());
+    assert_eq!(model.predict(&7).unwrap(), 7);
+    assert_eq!(counts.load(Ordering::Relaxed), 1, "none of the three was asked by itself");
+}
+
+#[test]
+fn another_number_of_answers_than_of_requests_is_a_failure_of_all() {
+    let runs = Arc::new(Runs::default());
+    let short = affine_in_rows(&runs, |all| all[1..].to_vec());
+    let handle = ModelHandle::builder("short").live("v1", short).build().unwrap();
+    runs.take();
+    let answers = handle.request().batch(&rows([1.0, 2.0, 3.0]));
+    assert_eq!(answers.len(), 3);
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(error.to_string().contains("another number of requests"), "{error}");
+    }
+    assert_eq!(runs.take(), (0, 1));
 }
 
 #[test]

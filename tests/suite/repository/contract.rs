@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -185,6 +187,35 @@ fn a_pipeline_is_registered_once() {
     assert_eq!(pipelines.register(" ", "1", encode_amount, decode), Err(RegisterError::Unnamed));
     assert_eq!(pipelines.registered().count(), 2);
     assert!(format!("{pipelines:?}").contains("with-history@2.1.0"));
+}
+
+#[test]
+fn a_registered_pipeline_answers_what_comes_together_in_one_run() {
+    let mut pipelines = pipelines();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let encode = |payments: &[&Payment], feed: &mut Feed<'_, '_>| {
+        let rows = feed.buffer("x", &[payments.len(), 3])?;
+        rows.chunks_exact_mut(3).zip(payments).for_each(|(row, payment)| row[0] = payment.amount);
+        Ok(())
+    };
+    let decode = move |outputs: &Outputs<'_>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(outputs.tensor::<f32>("y")?.1.to_vec())
+    };
+    pipelines.in_rows("amount-only", "1", encode, decode.clone()).unwrap();
+    for (name, version) in [("amount", "1"), ("amount-only", "1.1"), ("amount-only", "one")] {
+        let unknown = pipelines.in_rows(name, version, encode, decode.clone());
+        assert!(matches!(unknown, Err(RegisterError::Unknown { .. })), "{unknown:?}");
+    }
+    let contract = Contract::new().feature(amount()).pipeline("amount-only", "1".parse().unwrap());
+    let model = pipelines.open(file("affine"), &contract, &host()).unwrap();
+    // Behind a preflight too.
+    let handle =
+        ModelHandle::builder("payments").live("v1", model.checked(Preflight::new())).build().unwrap();
+    let answers = handle.request().batch(&[payment(), payment()]);
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| *answer.output() == 2.5)));
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
 }
 
 /// Every kind of mismatch there is between a contract, a file, a runtime and a host, in one answer.
