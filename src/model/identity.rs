@@ -1,10 +1,12 @@
 //! Tells whether two versions are the same.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::base::invalid::ArgumentError;
 use crate::base::text;
 
 /// The identity of a version: a SHA-256 over the digest of the files, the pipeline's name and version, and the options
@@ -52,10 +54,29 @@ impl Serialize for Identity {
     }
 }
 
+/// As it is written: 64 hexadecimal digits, those that are letters small.
+///
+/// ```
+/// use switchback::model::Identity;
+///
+/// let identity = Identity::of([("rule", b"amount above 1000".as_slice())]);
+/// assert_eq!(identity.to_string().parse(), Ok(identity));
+/// let refused = "4f2a".parse::<Identity>().unwrap_err();
+/// assert_eq!(refused.to_string(), "the identity is `4f2a`: it must be 64 hexadecimal digits");
+/// ```
+impl FromStr for Identity {
+    type Err = ArgumentError;
+
+    fn from_str(text: &str) -> Result<Self, ArgumentError> {
+        let told = || format!("`{}`", text::bounded(text));
+        text::digest(text)
+            .map(Self)
+            .ok_or_else(|| ArgumentError::new("the identity", told(), "64 hexadecimal digits"))
+    }
+}
+
 impl<'de> Deserialize<'de> for Identity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text::digest(&String::deserialize(deserializer)?)
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("an identity is 64 hexadecimal digits"))
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }

@@ -149,6 +149,12 @@ impl From<&str> for Label {
     }
 }
 
+impl From<String> for Label {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
 impl From<Tensor> for Value {
     fn from(tensor: Tensor) -> Self {
         Self::Tensor(tensor)
