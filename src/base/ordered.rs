@@ -279,7 +279,7 @@ impl<K: Ord> OrderedSet<K> {
         Self(Vec::new())
     }
 
-    #[cfg(all(feature = "repository", feature = "state"))]
+    #[cfg(all(feature = "onnx", feature = "repository", feature = "state"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

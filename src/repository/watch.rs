@@ -289,7 +289,7 @@ impl Watch {
     }
 
     /// Whether a version is there that is not told of yet, since it is not whole.
-    #[cfg(feature = "state")]
+    #[cfg(all(feature = "onnx", feature = "state"))]
     pub(crate) fn awaits(&self) -> bool {
         self.known.values().any(|known| known.told == Told::Nothing)
     }
