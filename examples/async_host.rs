@@ -2,7 +2,8 @@
 //!
 //! A prediction is work, not waiting: it belongs on threads that may be busy. Each request takes a permit, of which
 //! there are as many as the model has sessions, and runs on tokio's blocking pool; the reactor stays free to accept,
-//! to answer and to time out. Feedback, rollback and status take microseconds and can be called where they come up.
+//! to answer and to time out. Feedback and status take microseconds and can be called where they come up; what changes something, a
+//! rollback too, may wait for a disk or for a version that has gone cold, and belongs on the blocking pool as well.
 
 use std::error::Error;
 use std::path::Path;

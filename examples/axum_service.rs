@@ -347,7 +347,7 @@ async fn serve(options: Options) -> Result<(), Failed> {
     let building = Arc::clone(&options);
     let handle = tokio::task::spawn_blocking(move || built(&building)).await??;
     // By segment too: there are two, whose names anybody may know.
-    let metrics = Prometheus::new([handle.operator().by_segment().downgrade()]);
+    let metrics = Prometheus::new([handle.operator().by_segment().downgrade()])?;
     let mut admin = Admin::new(Operators::new([handle.operator()])?).under("/switchback");
     // Without a token everything can be looked at there and nothing changed.
     if std::env::var_os("SWITCHBACK_TOKEN").is_some() {

@@ -157,7 +157,7 @@ async fn serve(config: Config) -> Result<(), Failed> {
     let (late, versions) = tokio::task::spawn_blocking(move || build(&config)).await??;
     let service = Service {
         late: late.clone().into_async(Async::new())?,
-        metrics: Prometheus::new([late.operator().downgrade()]),
+        metrics: Prometheus::new([late.operator().downgrade()])?,
     };
     // Pages for everybody who reaches them, changes for whoever has the token.
     let admin = Admin::new(Operators::new([late.operator()])?).under("/switchback").changes(token).service();
@@ -174,12 +174,19 @@ async fn serve(config: Config) -> Result<(), Failed> {
         .with_state(service);
 
     let draining = late.clone();
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
     let asked_to_end = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         draining.drain("asked to end"); // `/ready` says 503 from now on
         tokio::time::sleep(Duration::from_secs(5)).await;
+        let _ = closed.send(());
     };
-    axum::serve(listener, router).with_graceful_shutdown(asked_to_end).await?;
+    let serving = axum::serve(listener, router).with_graceful_shutdown(asked_to_end);
+    tokio::select! {
+        served = serving => served?,
+        // Requests end, and one that does not keeps nobody from `close`.
+        () = async { let _ = is_closed.await; tokio::time::sleep(Duration::from_secs(10)).await } => {}
+    }
     tokio::task::spawn_blocking(move || late.close(Duration::from_secs(10))).await??;
     Ok(())
 }

@@ -59,8 +59,10 @@ impl Admin {
         Self { under: if path.is_empty() { "".into() } else { format!("/{path}").into() }, ..self }
     }
 
-    /// Answers a request. A page takes some hundred microseconds for each model, one about a rollout some milliseconds; nothing is
-    /// waited for but a rollback's own work.
+    /// Answers a request. A page takes some hundred microseconds for each model, one about a rollout some milliseconds, and the journal's
+    /// reading where the rollout, or that there was none, is told by that alone: some hundred milliseconds of a journal that is
+    /// full. Nothing else is waited for but a change's own work, of which a version that has to be woken takes longest: on a
+    /// runtime let [`service`](Self::service) ask it, or a thread that may block.
     pub fn respond<B: AsRef<[u8]>>(&self, request: Request<B>) -> Response<Vec<u8>> {
         let (parts, body) = request.into_parts();
         self.answer(&parts, body.as_ref()).into_response()
@@ -102,7 +104,7 @@ impl Admin {
             ["ready"] => self.ready(),
             #[cfg(feature = "prometheus")]
             ["metrics"] => {
-                let figures = crate::operator::Prometheus::new(self.operators.iter().cloned());
+                let figures = crate::operator::Prometheus::of_distinct(self.operators.iter().cloned());
                 let page = figures.answer(accepted(parts).unwrap_or_default());
                 Answer::new(page.content_type, page.body)
             }

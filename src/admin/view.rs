@@ -18,6 +18,11 @@ pub(crate) const RENEWED_EVERY: u32 = 5;
 /// Events at the foot of a page.
 const EVENTS_SHOWN: usize = 20;
 
+/// Live fails on more than this of its recent requests, or nobody has ticked for so many intervals: somebody should look. As in the alerts
+/// `SwitchbackLiveErrors` and `SwitchbackNobodyTicks`.
+const FAILS: f64 = 0.02;
+const TICKS_MISSED: u32 = 10;
+
 /// Links to reports that the journal alone has.
 const REPORTS_BEFORE: usize = 32;
 
@@ -153,12 +158,36 @@ fn trouble(status: &Status) -> Vec<String> {
             .iter()
             .map(|lost| format!("{} cannot be gone back to: {}", lost.version, lost.reason)),
     );
+    troubles.extend(live_trouble(status));
+    // Whoever has never ticked is none of anybody's where nothing is on trial.
+    let overdue = status.last_tick.filter(|at| status.at.since(*at) > status.tick_interval * TICKS_MISSED);
+    if let Some(at) = overdue.filter(|_| !status.closed && !status.standby) {
+        troubles.push(format!("Nobody ticks: guards were last asked {}", moment(at)));
+    }
     troubles.extend(fleet_trouble(status));
     let paused = running(status).filter(|rollout| rollout.paused);
     troubles.extend(paused.map(|rollout| {
         let why = rollout.pause_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         format!("{} is paused{why} and waits for a person: resume its rollout, or abort it", rollout.version)
     }));
+    troubles
+}
+
+/// What is wrong with the version that answers.
+fn live_trouble(status: &Status) -> Vec<String> {
+    let Some(live) = status.versions.iter().find(|version| version.role == Role::Live) else {
+        return Vec::new();
+    };
+    let mut troubles = Vec::new();
+    if status.quarantined.iter().any(|one| one.identity == live.identity) {
+        troubles.push(format!(
+            "{} answers, and is in quarantine for the harm that it does: go back to a version that is good, or stage one",
+            live.version
+        ));
+    }
+    if let Some(rate) = live.recent.error_rate.filter(|rate| *rate > FAILS) {
+        troubles.push(format!("{} fails on {} of recent requests", live.version, percent(rate)));
+    }
     troubles
 }
 
@@ -219,7 +248,7 @@ fn versions(status: &Status) -> Table {
             capital(role.name()),
             percent(answers(status, version)),
             count(total.requests - total.shadowed.min(total.requests)),
-            total.error_rate.map_or_else(|| "–".into(), percent),
+            recent.error_rate.or(total.error_rate).map_or_else(|| "–".into(), percent),
             latency.map_or_else(|| "–".into(), |latency| short(latency.p50)),
             latency.map_or_else(|| "–".into(), |latency| short(latency.p99)),
             tier.map(|tier| tier.to_string()).unwrap_or_default(),

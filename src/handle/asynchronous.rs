@@ -46,7 +46,8 @@ use crate::request::serving::Added;
 /// # runtime.block_on(async {
 /// let answer = late.predict(3.0).await?;
 /// assert_eq!((*answer.output(), answer.version().as_str()), (1.5, "v1"));
-/// late.handle().rollback("what a handle does, it does");
+/// let handle = late.handle().clone(); // it may wait for a disk, or for a version that has gone cold
+/// tokio::task::spawn_blocking(move || handle.rollback("what a handle does, it does")).await.unwrap();
 /// # Ok::<(), switchback::asynchronous::AsyncError>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -217,7 +218,9 @@ fn borrowed<I: ?Sized>(input: &impl Borrow<I>) -> Result<&I, Panicked> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> AsyncHandle<I, O> {
-    /// The handle itself, for all that blocks nobody: feedback, rollouts, status, rollback.
+    /// The handle itself. Feedback and status block nobody. What changes something may block: the next request is answered accordingly
+    /// at once, and then the call waits for a disk, a fleet's store, or a version that has to be woken first. So it goes to
+    /// `spawn_blocking`.
     pub fn handle(&self) -> &ModelHandle<I, O> {
         &self.handle
     }

@@ -51,7 +51,8 @@ impl Operator {
     }
 
     /// The same, which raises exposure only while the routing table has this [`epoch`](crate::status::Status::epoch): nobody has changed who answers
-    /// since whoever asks has looked. It is compared in the moment of the change. What lowers exposure asks for no epoch. In a fleet it is
+    /// since whoever asks has looked. It is compared in the moment of the change, also where a canary gets a smaller share. What takes
+    /// a candidate off, or live back, asks for no epoch. In a fleet it is
     /// this process's table, once all that is agreed on is true here: whatever is agreed on there makes another table, also where it changes nobody's answer.
     ///
     /// ```compile_fail

@@ -75,7 +75,7 @@ impl Operators {
 
     /// Returns what is measured of all of them: see [`figures`].
     pub fn figures(&self) -> Vec<Family> {
-        figures::of(self.iter())
+        figures::families(&self.iter().map(Operator::measured).collect::<Vec<_>>())
     }
 
     /// Sets all figures in the recorder that the host has installed for the facade `metrics`, under the names of the

@@ -7,9 +7,12 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry;
 
+use super::figures::measured::Measured;
 use super::figures::{self, DESCRIBED, Described, Family, FigureKind, FigureValue, Unit};
-use super::operator::{Operator, WeakOperator};
+use super::operator::WeakOperator;
+use super::operators::NameTakenError;
 use crate::base::accept;
+use crate::base::ordered::OrderedSet;
 
 /// The figures of handles for Prometheus, in the text of OpenMetrics 1.0. It holds the handles weakly: one that is gone is left
 /// out.
@@ -19,7 +22,7 @@ use crate::base::accept;
 /// # use switchback::{ModelHandle, closure};
 /// # use switchback::options::Threads;
 /// # let late = ModelHandle::builder("late").live("v1", closure("half@1", |x: &f64| Ok(x / 2.0))).threads(Threads::manual()).build()?;
-/// let figures = Prometheus::new([late.operator().downgrade()]);
+/// let figures = Prometheus::new([late.operator().downgrade()])?;
 /// late.predict(&3.0)?;
 /// // Answers `GET /metrics`, by the header `Accept` of the request.
 /// let page = figures.answer("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
@@ -33,7 +36,8 @@ use crate::base::accept;
 /// ```
 /// # use switchback::operator::Prometheus;
 /// let mut registry = prometheus_client::registry::Registry::default();
-/// registry.register_collector(Box::new(Prometheus::new([])));
+/// registry.register_collector(Box::new(Prometheus::new([])?));
+/// # Ok::<(), switchback::operator::NameTakenError>(())
 /// ```
 ///
 /// A page costs some 30 microseconds for each version that is loaded, and no request anything.
@@ -58,7 +62,25 @@ impl Prometheus {
     pub const PLAIN_CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     /// The figures of these handles.
-    pub fn new(operators: impl IntoIterator<Item = WeakOperator>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Two have one name: each series would be there twice, and Prometheus would refuse the page.
+    pub fn new(operators: impl IntoIterator<Item = WeakOperator>) -> Result<Self, NameTakenError> {
+        let mut seen = OrderedSet::new();
+        let mut all = Vec::new();
+        for operator in operators {
+            if !seen.insert(operator.name().to_owned()) {
+                return Err(NameTakenError { name: operator.name().to_owned() });
+            }
+            all.push(operator);
+        }
+        Ok(Self(all))
+    }
+
+    /// The figures of handles that are known to have a name each.
+    #[cfg(feature = "admin")]
+    pub(crate) fn of_distinct(operators: impl IntoIterator<Item = WeakOperator>) -> Self {
         Self(operators.into_iter().collect())
     }
 
@@ -109,8 +131,9 @@ impl Prometheus {
 
 impl Collector for Prometheus {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let there: Vec<Operator> = self.0.iter().filter_map(WeakOperator::upgrade).collect();
-        figures::of(&there).iter().try_for_each(|family| encode(family, &mut encoder))
+        let there = self.0.iter().filter_map(WeakOperator::upgrade);
+        let measured: Vec<Measured> = there.map(|operator| operator.measured()).collect();
+        figures::families(&measured).iter().try_for_each(|family| encode(family, &mut encoder))
     }
 }
 

@@ -1,9 +1,13 @@
 //! Operating models over HTTP: what is shown, what may be changed and by whom, and what is refused.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use switchback::admin::{Actor, Admin, AuthorizationError, Bearer, BearerError};
+use switchback::model::ModelError;
 use switchback::operator::Operators;
 use switchback::options::{Retention, Shadowing, Threads};
 use switchback::{ModelHandle, Phase, Plan, Step, closure, guard};
@@ -49,6 +53,44 @@ fn post(admin: &Admin, path: &str, headers: &[(&str, &str)], body: Value) -> Res
         request = request.header(*name, *value);
     }
     admin.respond(request.body(body.to_string().into_bytes()).unwrap())
+}
+
+/// Bug: the page of a model whose live failed on everything, or which nobody ticked any more, said that all was well. Cause: it knew what the
+/// handle had been told and not what live did, and showed how often it failed over its whole life. Fix: the page asks what the alerts ask.
+#[test]
+fn a_page_says_all_is_well_only_where_live_is_and_somebody_ticks() {
+    let clock = clock();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let answer = move |_: &f64| {
+        if failing.load(Ordering::Relaxed) { Err(ModelError::engine("no memory")) } else { Ok(0.1) }
+    };
+    let service = builder(&clock).live("v1", closure("one@1", answer)).build().unwrap();
+    let admin = admin(&service);
+    let headline = || {
+        let pages = ["/late", "/"].map(|path| text(&get(&admin, path, "text/html")));
+        (pages.iter().all(|page| page.contains("All is well")), pages)
+    };
+    for _ in 0..60 {
+        ask(&service, 500);
+        tick(&service, &clock);
+    }
+    assert!(headline().0, "{:?}", headline().1);
+
+    clock.advance(seconds(3_600));
+    let (is_well, [page, all]) = headline();
+    assert!(!is_well && page.contains("Nobody ticks: guards were last asked"), "{page}");
+    assert!(all.contains("Nobody ticks"), "{all}");
+    tick(&service, &clock);
+    assert!(headline().0);
+
+    fails.store(true, Ordering::Relaxed);
+    for _ in 0..10 {
+        (0..100).for_each(|_| assert!(service.predict(&0.5).is_err()));
+        tick(&service, &clock);
+    }
+    let (is_well, [page, _]) = headline();
+    assert!(!is_well && page.contains("v1 fails on 100"), "{page}");
 }
 
 #[test]

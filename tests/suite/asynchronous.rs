@@ -116,7 +116,7 @@ fn gated(options: Async) -> (AsyncHandle<f64, f64>, switchback::testing::Script<
 
 /// What exporters see of the queue: how many run and wait, how many may, and, twice, how many were refused.
 fn figures(late: &AsyncHandle<f64, f64>) -> [[f64; 2]; 3] {
-    let families = switchback::operator::figures::of([&late.handle().operator()]);
+    let families = switchback::operator::figures::of(&late.handle().operator());
     let value = |name: &str, place: usize| {
         let family = families.iter().find(|family| family.name == name).unwrap();
         let FigureValue::Number(value) = family.samples[place].value else { panic!("{family:?}") };
@@ -384,7 +384,7 @@ fn without_a_runtime_and_after_its_end_an_error_says_so() {
 fn a_queue_is_in_the_figures_of_its_handle() {
     let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
     let names = |service: &ModelHandle<f64, f64>| -> Vec<&str> {
-        let families = switchback::operator::figures::of([&service.operator()]);
+        let families = switchback::operator::figures::of(&service.operator());
         families.iter().map(|family| family.name).filter(|name| name.contains("_async_")).collect()
     };
     assert!(names(&service).is_empty(), "nobody asks from asynchronous code");

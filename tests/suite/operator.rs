@@ -427,7 +427,9 @@ fn a_page_for_prometheus_has_every_figure_under_its_own_name() {
         .unwrap();
     late.predict(&0.5).unwrap();
     tick(&late, &clock);
-    let page = Prometheus::new([late.operator().downgrade(), texts().operator().downgrade()]);
+    let page = Prometheus::new([late.operator().downgrade(), texts().operator().downgrade()]).unwrap();
+    let twice = Prometheus::new([late.operator().downgrade(), late.operator().by_segment().downgrade()]);
+    assert!(twice.unwrap_err().to_string().starts_with("two handles are called la\"te"));
     let text = page.text();
     assert!(text.ends_with("# EOF\n") && !text.contains("texts"), "one of the handles is gone");
     let said = text.lines().filter(|line| !line.starts_with('#'));

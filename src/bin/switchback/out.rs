@@ -135,6 +135,11 @@ pub(crate) fn complain(text: &str) -> io::Result<()> {
     writeln!(io::stderr(), "error: {}", visible(text))
 }
 
+/// A remark for those who read it and not for what reads the output. What it is about is done: where nobody listens it is not told.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "switchback: {}", visible(text));
+}
+
 /// A size as people read it; exact below a kilobyte.
 pub(crate) fn bytes(size: u64) -> String {
     let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];

@@ -14,7 +14,7 @@ use ureq::http::StatusCode;
 
 use crate::Failure;
 use crate::follow::{number, told, wait};
-use crate::out::Out;
+use crate::out::{Out, remark};
 use crate::progress::Progress;
 use crate::state::{JUDGED, judged};
 
@@ -231,11 +231,10 @@ impl Command {
         }?;
         let is_nothing = answer["outcome"] == "nothing";
         if let Some(told) = on_standby.filter(|_| answer["standby"] == true) {
-            // To those who read it and not to what reads its output.
-            eprintln!("switchback: another process has the state, and tries candidates: {told}");
+            remark(&format!("another process has the state, and tries candidates: {told}"));
         }
         if let Some(told) = in_fleet(&answer) {
-            eprintln!("switchback: {told}");
+            remark(&told);
         }
         if out.json {
             out.value(&answer)?;

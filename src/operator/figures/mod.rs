@@ -19,10 +19,11 @@ pub use table::DESCRIBED;
 use super::operator::Operator;
 use measured::Measured;
 
-/// Returns what is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds
-/// for each version that is loaded.
-pub fn of<'o>(operators: impl IntoIterator<Item = &'o Operator>) -> Vec<Family> {
-    families(&operators.into_iter().map(Operator::measured).collect::<Vec<_>>())
+/// Returns what is measured of a handle. Families of which there is no sample are left out. Some 30 microseconds for each
+/// version that is loaded. Those of several handles are [`Operators::figures`](super::Operators::figures): two of one name
+/// would be one series twice.
+pub fn of(operator: &Operator) -> Vec<Family> {
+    families(&[operator.measured()])
 }
 
 pub(crate) fn families(measured: &[Measured]) -> Vec<Family> {

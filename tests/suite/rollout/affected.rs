@@ -99,7 +99,7 @@ fn a_user_who_comes_three_times_got_worse_once() {
     users(&service, &clock, &mut Chance(5), 30, 50);
     let seen = counted(&rollout);
     assert!((500..=1_500).contains(&seen.units), "{seen:?}");
-    let families = figures::of([&service.operator()]);
+    let families = figures::of(&service.operator());
     let shown = |side: &str| {
         let family = families.iter().find(|family| family.name == "switchback_guard_affected_ratio").unwrap();
         let of_side = |sample: &&Sample| sample.labels.contains(&("side", side.to_owned()));

@@ -898,6 +898,14 @@ fn a_watched_live_that_does_harm_and_cannot_go_back_is_told_once() {
         let told = service.events();
         let no_way_back = told.iter().find(|event| event.kind.name() == "no_way_back").unwrap().to_string();
         assert!(no_way_back.starts_with("v3 stays live though it is to be taken back "), "{no_way_back}");
+        #[cfg(feature = "admin")]
+        {
+            let models = switchback::operator::Operators::new([service.operator()]).unwrap();
+            let page = switchback::admin::Admin::new(models)
+                .respond(http::Request::get("/late").header("accept", "text/html").body([]).unwrap());
+            let page = String::from_utf8(page.into_body()).unwrap();
+            assert!(page.contains("v3 answers, and is in quarantine for the harm that it does"), "{page}");
+        }
         drop(rollout);
         // So it is after a start, and another version takes its place.
         end(service);
