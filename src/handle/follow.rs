@@ -177,11 +177,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ) -> Result<Follow<I, O>, RepositoryError> {
         let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
         let missed = if policy == OnPublish::Tell { Vec::new() } else { self.missed(&served)? };
-        #[cfg(feature = "state")]
-        if policy != OnPublish::Tell {
-            let now = self.inner.serving.clock.now();
-            self.inner.control.lock().followed.get_or_insert(now);
-        }
+        self.tries_from_now_on(&policy);
         Ok(Follow {
             handle: self.clone(),
             served,
@@ -196,6 +192,16 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             missed,
             told: VecDeque::new(),
         })
+    }
+
+    /// Notes for the next process since when what is published is tried.
+    #[cfg_attr(not(feature = "state"), allow(unused_variables, reason = "nothing is written down"))]
+    fn tries_from_now_on(&self, policy: &OnPublish) {
+        #[cfg(feature = "state")]
+        if *policy != OnPublish::Tell {
+            let now = self.inner.serving.clock.now();
+            self.inner.control.lock().followed.get_or_insert(now);
+        }
     }
 
     /// Versions that are not in use and were made since it was last looked at what is published, as far as the process before this one has written that
@@ -224,6 +230,30 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
+    /// Has what is looked at from now on tried by another policy and other guards, such as those of a file that was changed. Nothing that
+    /// was seen, waits or is tried again later is forgotten; to [`follow`](ModelHandle::follow) anew would be to begin with what lies in
+    /// the repository by then, and what came since the last [`poll`](Self::poll) would be tried by nobody. A rollout that runs keeps its
+    /// plan and its guards.
+    ///
+    /// ```no_run
+    /// # use switchback::versions::{Follow, OnPublish};
+    /// # use switchback::{Plan, guard};
+    /// # fn changed(follow: &mut Follow<f32, f32>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let slower = OnPublish::Run(Plan::ramp([0.001, 0.01, 0.1])?);
+    /// follow.set_policy(slower, |rollout| rollout.guard(guard::error_rate().at_most(0.005)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_policy(
+        &mut self,
+        policy: OnPublish,
+        guards: impl Fn(Rollout<I, O>) -> Rollout<I, O> + Send + 'static,
+    ) {
+        self.guards = Box::new(guards);
+        self.policy = policy;
+        self.handle.tries_from_now_on(&self.policy);
+    }
+
     /// How long nothing about a version may change before it is taken to be whole: see [`Watch::settled_after`].
     pub fn settled_after(self, settled_after: Duration) -> Self {
         Self { watch: self.watch.settled_after(settled_after), ..self }

@@ -59,9 +59,11 @@ impl<'a> RepositorySource<'a> {
 pub struct Reconfigured {
     /// The section `retain`: the handle follows it from now on.
     pub retain: bool,
-    /// Guards or the plan. A rollout that runs keeps its own; the next one has these if it is begun with them.
+    /// Guards or the plan. A rollout that runs keeps its own; the next one has these if it is begun with them, and what is published if
+    /// `Follow::set_policy` has said so to whoever follows.
     pub rollout: bool,
-    /// The repository, the version to begin with, or what follows from one that is published: the host opens it and follows.
+    /// The repository, the version to begin with, or what follows from one that is published: the host opens another repository and
+    /// follows that; to the same one `Follow::set_policy` will do.
     pub repository: bool,
 }
 
@@ -71,9 +73,9 @@ impl fmt::Display for Reconfigured {
             (self.retain, "the retention is as the file says now"),
             (
                 self.rollout,
-                "the next rollout has other guards or another plan, and one that runs keeps its own",
+                "whoever begins rollouts is to have the file's guards and plan, and one that runs keeps its own",
             ),
-            (self.repository, "the repository is to be opened and followed again"),
+            (self.repository, "the repository, or what follows from a version that is published, is another"),
         ];
         let mut told = told.iter().filter_map(|(is, told)| is.then_some(*told));
         f.write_str(told.next().unwrap_or("nothing is changed"))?;

@@ -47,7 +47,7 @@
 //! let reconfigured = late.reconfigure(&changed)?;
 //! assert_eq!(
 //!     reconfigured.to_string(),
-//!     "the retention is as the file says now; the next rollout has other guards or another plan, and one that runs keeps its own"
+//!     "the retention is as the file says now; whoever begins rollouts is to have the file's guards and plan, and one that runs keeps its own"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -132,6 +132,7 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
         ),
     ),
     ("handle/follow.rs follow", Err("called by `Follow::poll`, on the host's thread, under no lock")),
+    ("handle/follow.rs set_policy", Err("called by `Follow::poll`, on the host's thread, under no lock")),
     ("handle/options/inputs.rs bytes", Ok(&[Hook::InputBytes])),
     ("handle/options/inputs.rs features", Ok(&[Hook::DriftRead])),
     ("handle/options/inputs.rs segment", Ok(&[Hook::Segment])),

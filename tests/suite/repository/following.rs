@@ -127,6 +127,34 @@ fn told(followed: &Followed) -> String {
     format!("{}{done}", change["change"].as_str().unwrap())
 }
 
+/// Bug: after a file had been changed, what was published was tried by the guards and the plan of before, though `reconfigure` said that the
+/// next rollout has others; and whoever followed anew lost what had been published since the last look. Cause: both were fixed where the
+/// following began. Fix: they are changed in place.
+#[test]
+fn another_policy_holds_for_what_is_looked_at_next_and_nothing_is_forgotten() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Tell);
+    assert!(stage.look(&mut follow, 5).is_empty());
+    // It is there before the policy is another, and nobody has looked.
+    let two = stage.version("2");
+    fs::copy(GRAPH, two.join("model.onnx")).unwrap();
+    fs::write(two.join("external.data"), [9_f32.to_le_bytes(), [0; 4]].concat()).unwrap();
+    let plan = Plan::new([Step::canary(0.2).unwrap()]).unwrap();
+    follow.set_policy(OnPublish::Run(plan), |rollout| rollout.guard(guard::latency(0.9).within(seconds(1))));
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.extend(stage.look(&mut follow, 60));
+    }
+    assert_eq!(seen, ["added"]);
+    stage.clock.advance(seconds(1));
+    stage.handle.tick();
+    let status = stage.handle.status();
+    let rollout = status.rollouts.iter().find(|rollout| rollout.version == "2").expect("it is tried");
+    assert!((rollout.weight.fraction() - 0.2).abs() < 1e-3, "{rollout:?}");
+    let judged: Vec<&str> = rollout.evidence.iter().map(|evidence| &*evidence.guard).collect();
+    assert_eq!(judged, ["latency p90 within 1 s"]);
+}
+
 /// Bug: what was published while a process stood by was refused after it had been loaded, and tried by nobody once that process had taken the
 /// state over. Cause: who has the state was looked at last, and a refusal was final. Fix: it is looked at first, and the version waits; what
 /// whoever had the state has tried is not tried again.
