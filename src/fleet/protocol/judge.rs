@@ -601,7 +601,8 @@ impl<C: Counts> Judge<C> {
             }
         };
         if following.rules.keep(ProtocolRule::File) {
-            let (key, value) = (layout.filed(head.place), Value::Head(Arc::clone(&over.written)));
+            let (key, value) =
+                (layout.filed(head.place, over.written.print), Value::Head(Arc::clone(&over.written)));
             self.asks = Some(Act::Put { key, value, over: None });
             self.at = At::File(over, written);
         } else {

@@ -9,8 +9,8 @@ use crossbeam_channel::Receiver;
 use serde_json::json;
 
 use super::agreement::{
-    Told, beside, control_json, core_of, course_of, entered, events_since, fleet_time, obey, set_quarantine,
-    told_identity,
+    Told, beside, cause_of, control_json, core_of, course_of, entered, events_since, fleet_time, obey,
+    set_quarantine, told_identity,
 };
 use super::counts::FleetCounts;
 use super::judging::{ASKED, FleetJudge};
@@ -672,6 +672,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if stands {
             self.take_lease(agent);
         }
+        self.tell_lapsed(agent);
+    }
+
+    /// Says that a guard wanted something taken off which a person has promoted in the same moment. The person was first, and wanted no watch over it: a
+    /// watch is what would take it back.
+    fn tell_lapsed(&self, agent: &mut Agent) {
+        for lowering in agent.member.take_lapsed() {
+            let Some(head) = agent.head().cloned() else { continue };
+            // Another attempt may have made the same version live.
+            let by = |saved: &Arc<SavedControl>| saved.live_by == Some(lowering.attempt);
+            if let Some(saved) = agent.control_of(&head).filter(by) {
+                let version = saved.live.version;
+                self.tell(EventKind::Lapsed { version, live: version, cause: cause_of(&lowering) });
+            }
+        }
     }
 
     /// What of a head is to be true here. Nothing where it cannot be said.
@@ -993,8 +1008,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 self.press(fleet, agent);
             }
             self.ask_all(fleet, agent);
-            let is_done = agent.member.has_left() && !self.waits_for_others(fleet, agent);
-            if is_done || agent.head().is_none() {
+            let is_lowered = !agent.member.is_lowering() && !self.waits_for_others(fleet, agent);
+            if (agent.member.has_left() && is_lowered) || agent.head().is_none() {
                 return;
             }
             // A clock that is turned by hand may stand still meanwhile.

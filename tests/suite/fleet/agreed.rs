@@ -353,6 +353,39 @@ fn a_rollback_that_the_others_hear_of_after_a_promotion_takes_live_back() {
     }
 }
 
+/// Bug: nobody heard of it where a guard took back what a person promoted in the same moment, without a watch. Cause: what whoever judges wants lowered is
+/// dropped once it is not on trial any more, whatever it has become. Fix: the person was first and stays right, and whoever judges tells what its guard
+/// has seen.
+#[test]
+fn a_guard_that_comes_too_late_for_a_promotion_without_a_watch_is_told() {
+    for is_watched in [false, true] {
+        let mut world = World::new(3);
+        world.steps(20, 0);
+        let rollout = staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.05));
+        rollout.canary(0.5).unwrap();
+        world.steps(6, 0);
+        let judge = world.members.iter().position(|member| member.fleet().unwrap().judges).unwrap();
+        let other = world.members[(judge + 1) % 3].rollout("bad").unwrap();
+        let bake = Bake::new(Duration::from_secs(if is_watched { 3_600 } else { 0 }));
+        world.wires[judge].overtake(move || other.bake(bake).promote().unwrap());
+        world.steps(40, 5);
+        let tell = |name: &str| world.members.iter().map(|member| told(member, name)).collect::<Vec<_>>();
+        let lapsed = tell("lapsed");
+        if is_watched {
+            assert_eq!(world.lives(), ["v1"; 3], "{}", world.told());
+            assert_eq!(lapsed, [0; 3], "{}", world.told());
+            continue;
+        }
+        assert_eq!(world.lives(), ["bad"; 3], "{}", world.told());
+        assert_eq!(tell("rolled_back"), [0; 3], "{}", world.told());
+        assert_eq!((lapsed[judge], lapsed.iter().sum::<usize>()), (1, 1), "{}", world.told());
+        let events = world.members[judge].events();
+        let by_guard =
+            |event: &EventKind| matches!(event, EventKind::Lapsed { cause: Cause::Guard { .. }, .. });
+        assert!(events.iter().any(|event| by_guard(&event.kind)), "{}", world.told());
+    }
+}
+
 /// Where nothing can come of it any more it is told.
 #[test]
 fn a_rollback_that_came_too_late_is_told() {
