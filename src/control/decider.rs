@@ -157,16 +157,15 @@ pub(crate) struct Decider {
     told: u64,
     /// Attempts of which it is counted anew what a step may take, from what is taken in next.
     anew: Vec<u32>,
+    /// Outcomes that came of attempts since each came to where it is: as they come, as in a handle that is alone.
+    outcomes: OrderedMap<u32, u64>,
 }
 
-/// What a candidate has been asked, and how many outcomes of it are known, since it came to where it is.
-fn spent(ledger: &Ledger) -> (u64, u64) {
+/// What a candidate has been asked since it came to where it is.
+fn asked(ledger: &Ledger) -> u64 {
     let fresh = ledger.fresh();
     let (requests, keys) = (fresh.requests.pooled().candidate, fresh.keys.pooled().candidate);
-    let arms = [&fresh.alone, &requests, &keys];
-    let units = arms.iter().map(|arm| arm.units.units).sum();
-    let labels = arms.iter().map(|arm| arm.labels.known).sum::<u64>().max(fresh.pair_labels.known);
-    (units, labels)
+    [&fresh.alone, &requests, &keys].iter().map(|arm| arm.units.units).sum()
 }
 
 /// The state that guards have come to, beside what is agreed: in the hands of whoever judges next.
@@ -182,6 +181,9 @@ pub(crate) struct Course {
     /// What is or was doubted of attempts.
     #[serde(default)]
     pub(crate) doubts: Vec<(u32, Doubt)>,
+    /// Outcomes that came of attempts since each came to where it is.
+    #[serde(default)]
+    pub(crate) outcomes: Vec<(u32, u64)>,
 }
 
 /// The consequences of a judgement.
@@ -253,7 +255,7 @@ impl Decider {
         }
         let told = control.announcer.next();
         let truth = setting.truth;
-        Ok(Self { control, joins, setting, truth, told, anew: Vec::new() })
+        Ok(Self { control, joins, setting, truth, told, anew: Vec::new(), outcomes: OrderedMap::new() })
     }
 
     /// Decides something.
@@ -397,6 +399,7 @@ impl Decider {
         let mut evidence: OrderedMap<u32, SavedAttemptEvidence> =
             course.evidence.into_iter().map(|evidence| (evidence.number, evidence)).collect();
         let doubts: OrderedMap<u32, Doubt> = course.doubts.into_iter().collect();
+        let outcomes: OrderedMap<u32, u64> = course.outcomes.into_iter().collect();
         for before in course.attempts {
             let Some(attempt) = self.control.attempt_mut(before.number) else { continue };
             let watched = |phase: Phase| phase == Phase::Baking;
@@ -433,12 +436,13 @@ impl Decider {
             } else {
                 ledger.begin_era();
             }
+            let labels = outcomes.get(&before.number).copied().filter(|_| stays && !begins_anew).unwrap_or(0);
+            self.outcomes.insert(before.number, labels);
             match stays {
                 true if attempt.state.anew == before.state.anew => {
                     attempt.state.first_request = before.state.first_request;
-                    let (units, labels) = spent(&ledger);
                     attempt.before_step =
-                        (units.saturating_sub(progress.0), labels.saturating_sub(progress.1));
+                        (asked(&ledger).saturating_sub(progress.0), labels.saturating_sub(progress.1));
                 }
                 true => self.anew.push(before.number),
                 false => {}
@@ -457,14 +461,14 @@ impl Decider {
         }
     }
 
-    /// Takes what all members have counted since the last time.
+    /// Takes what all members have counted since the last time, and how many outcomes have come.
     pub(crate) fn absorb<'a>(
         &mut self,
-        found: impl Iterator<Item = (u32, u64, &'a Counts)>,
+        found: impl Iterator<Item = (u32, u64, &'a Counts, u64)>,
         entered: impl Fn(u32) -> u64,
         now: Timestamp,
     ) {
-        for (number, era, counts) in found {
+        for (number, era, counts, outcomes) in found {
             let since = entered(number);
             let Some(attempt) = self.control.attempt_mut(number) else { continue };
             let fresh = era >= since;
@@ -472,10 +476,15 @@ impl Decider {
             if fresh || attempt.state.phase != Phase::Baking {
                 Arc::make_mut(&mut attempt.ledger).take_in(counts, fresh);
             }
+            if fresh {
+                let known = self.outcomes.entry(number).or_default();
+                *known = known.saturating_add(outcomes);
+            }
         }
         for attempt in &mut self.control.attempts {
             Arc::make_mut(&mut attempt.ledger).settle();
-            let (units, labels) = spent(&attempt.ledger);
+            let labels = self.outcomes.get(&attempt.number).copied().unwrap_or_default();
+            let units = asked(&attempt.ledger);
             if self.anew.contains(&attempt.number) {
                 // What this cut has brought was asked before, but for some seconds of it.
                 attempt.before_step = (units, labels);
@@ -529,6 +538,7 @@ impl Decider {
                 .filter_map(|attempt| Some((attempt.number, attempt.waits_until?)))
                 .collect(),
             doubts: attempts.iter().filter_map(|attempt| Some((attempt.number, attempt.doubt?))).collect(),
+            outcomes: self.outcomes.iter().map(|(number, outcomes)| (*number, *outcomes)).collect(),
         }
     }
 

@@ -24,6 +24,15 @@ pub(crate) struct Seat {
     pub(super) first: Option<u32>,
     /// Requests that were asked and not told yet, and those of them that had a key.
     pub(crate) asked: Asked,
+    /// What comes to all processes, once that is known here.
+    pub(crate) rate: Option<Rate>,
+}
+
+/// How many requests usually come to so many processes in a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Rate {
+    pub(crate) processes: u64,
+    pub(crate) per_second: f64,
 }
 
 /// How many requests were asked, and how many of them with a key.

@@ -61,7 +61,9 @@
 // one that was acknowledged (removed by a stranger, and an earlier write arrived; restored) counts as having told all that was ever sent, and is
 // sealed. A member without a head writes no row: it does not know how often. A member of another history may lower there. A sleeper that
 // more than 64 heads have passed follows if filed heads prove where the newest comes from, and is diverged if they were swept.
-// Attempts are over by their number, so that a judge who is one head behind drops nothing of the next one.
+// Attempts are over by their number, so that a judge who is one head behind drops nothing of the next one. Whoever cuts by a head that was just put
+// back leaves out what runs once more under the one before: so a ledger says which attempts its head had, and what it had left out is given up. Heads are
+// filed by their prints too: a file that was under way lies where another one of that number is to be filed.
 //
 // **No clock of a store closes anything.** It may be set, and a value be dated by whoever has put it, so what is the latest moment in a listing
 // says nothing of how old the others are. A row is as old as it was seen not to move, in a time that the ledger counts: that in which somebody

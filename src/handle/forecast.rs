@@ -27,8 +27,9 @@ use crate::rollout::guard::tested::Tested;
 use crate::rollout::plan::{Exposure, Plan, PlanError};
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request. In a fleet it is the traffic of this process alone,
-    /// while what all processes see decides: with N of them that are asked alike, say [`forecast`](Self::forecast) N times its rate.
+    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request. In a fleet as many requests come as to all processes
+    /// together, by what each says is usual, since what all see decides; the rest is what this process has seen. [`Traffic::processes`] says of how many
+    /// it is.
     pub fn traffic(&self) -> Option<Traffic> {
         self.inner.traffic()
     }
@@ -155,7 +156,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
                 Span(budget)
             );
-            let forecast = inner.of_whose_traffic(forecast);
+            let forecast = inner.of_whose_traffic(forecast, &traffic);
             told.push(EventKind::Undecidable { version, forecast });
         }
         Ok(Followed { plan, rules, told })
@@ -167,7 +168,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let thresholds = self.thresholds(plan, 0);
         let told = undecidable(&self.subjects(), plan, inner.serving.shadow.is_some(), thresholds, &traffic)?;
-        Some(inner.of_whose_traffic(told))
+        Some(inner.of_whose_traffic(told, &traffic))
     }
 }
 
@@ -177,9 +178,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.control.lock().settings.error_budget
     }
 
-    /// What a forecast says, with a word on what it does not know.
-    fn of_whose_traffic(&self, forecast: String) -> String {
-        if !self.is_in_fleet() {
+    /// What a forecast says, with a word on what it does not know: what comes to the other processes of a fleet before whoever judges has said so.
+    fn of_whose_traffic(&self, forecast: String, traffic: &Traffic) -> String {
+        if !self.is_in_fleet() || traffic.processes.is_some() {
             return forecast;
         }
         format!("{forecast} (by the traffic of this process alone: all of the fleet's decides)")
@@ -283,15 +284,29 @@ impl Control {
     pub(super) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
         let elapsed = now.since(self.built).as_secs_f64();
         let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?.total();
-        if self.requests == 0 || elapsed <= 0.0 {
-            return None;
-        }
         // Labels of the youngest predictions are yet to come.
         let matured = ((elapsed - labels_after.as_secs_f64()) / elapsed).max(0.01);
-        let known = self.hours.known(now);
-        let rate = known.as_ref().map_or(self.requests as f64 / elapsed, |(rate, _)| *rate);
+        let (rate, by_hour) = self.usual_rate(now)?;
         let mut traffic = live.traffic(rate, matured, labels_after, &self.settings.kpis);
-        traffic.by_hour = known.map(|(_, by_hour)| by_hour).unwrap_or_default();
+        traffic.by_hour = by_hour;
+        #[cfg(feature = "fleet")]
+        if let Some(all) = self.seat.as_ref().and_then(|seat| seat.rate).filter(|all| all.per_second > 0.0) {
+            (traffic.requests_per_second, traffic.processes) = (all.per_second, Some(all.processes));
+        }
         Some(traffic)
+    }
+
+    /// How many requests usually come to this process in a second, and how its hours compare with that, where they are known; nothing before the first.
+    fn usual_rate(&self, now: Timestamp) -> Option<(f64, Vec<f64>)> {
+        let elapsed = now.since(self.built).as_secs_f64();
+        let is_known = self.requests > 0 && elapsed > 0.0;
+        is_known
+            .then(|| self.hours.known(now).unwrap_or_else(|| (self.requests as f64 / elapsed, Vec::new())))
+    }
+
+    /// How many requests usually come to this process in a second.
+    #[cfg(feature = "fleet")]
+    pub(super) fn rate(&self, now: Timestamp) -> Option<f64> {
+        self.usual_rate(now).map(|(rate, _)| rate)
     }
 }

@@ -91,19 +91,20 @@ impl Layout {
         Some((Hex::read(process)?, part.parse().ok()?))
     }
 
-    /// Where a head is filed that is about to be replaced.
-    pub(crate) fn filed(&self, place: Place) -> Key {
-        self.below(&format!("log/{:04}.{:010}", place.term, place.seq))
+    /// Where a head is filed that is about to be replaced. By its print too: a file that was under way when the store was put back would lie where the
+    /// head of that number is to be filed that comes instead.
+    pub(crate) fn filed(&self, place: Place, print: Hex) -> Key {
+        self.below(&format!("log/{}", named(place, print)))
     }
 
     /// The head that is filed under a key; nothing where the key is none's.
-    pub(crate) fn read_filed(&self, key: &Key) -> Option<Place> {
-        place(key.below(&self.handle)?.strip_prefix("log/")?)
+    pub(crate) fn read_filed(&self, key: &Key) -> Option<(Place, Hex)> {
+        read_named(key.below(&self.handle)?.strip_prefix("log/")?)
     }
 
     /// Where a member keeps the head that it has, once it finds another history or none.
     pub(crate) fn kept(&self, place: Place, print: Hex) -> Key {
-        self.below(&format!("lost/{:04}.{:010}.{print}", place.term, place.seq))
+        self.below(&format!("lost/{}", named(place, print)))
     }
 
     /// What all of those lie under.
@@ -113,8 +114,7 @@ impl Layout {
 
     /// The head that is kept under a key; nothing where the key is none's.
     pub(crate) fn read_kept(&self, key: &Key) -> Option<(Place, Hex)> {
-        let (before, print) = key.below(&self.handle)?.strip_prefix("lost/")?.rsplit_once('.')?;
-        Some((place(before)?, Hex::read(print)?))
+        read_named(key.below(&self.handle)?.strip_prefix("lost/")?)
     }
 
     /// What a probe has left that was ended in the middle lies under this.
@@ -128,7 +128,13 @@ impl Layout {
     }
 }
 
-fn place(text: &str) -> Option<Place> {
-    let (term, seq) = text.split_once('.')?;
-    Some(Place { term: term.parse().ok()?, seq: seq.parse().ok()? })
+/// In the order of their numbers.
+fn named(place: Place, print: Hex) -> String {
+    format!("{:04}.{:010}.{print}", place.term, place.seq)
+}
+
+fn read_named(text: &str) -> Option<(Place, Hex)> {
+    let (place, print) = text.rsplit_once('.')?;
+    let (term, seq) = place.split_once('.')?;
+    Some((Place { term: term.parse().ok()?, seq: seq.parse().ok()? }, Hex::read(print)?))
 }

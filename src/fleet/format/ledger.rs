@@ -45,6 +45,9 @@ pub(crate) struct Ledger<C: Counts> {
     pub(crate) ends: Ends,
     /// The nonce of the ledger before.
     pub(crate) before: Hex,
+    /// The attempts that its head has: what was counted of those that were over is left out.
+    #[serde(default)]
+    pub(crate) runs: Vec<u32>,
     /// What a later release has added.
     #[serde(flatten)]
     pub(crate) more: Map<String, Value>,
@@ -93,8 +96,14 @@ impl<C: Counts> Ledger<C> {
             marks: BTreeMap::new(),
             ends: Ends::default(),
             before: Hex(0),
+            runs: Vec::new(),
             more: Map::new(),
         }
+    }
+
+    /// Whether it has left out what was counted of an attempt, which was over: see [`Head::is_over`](super::head::Head::is_over).
+    pub(crate) fn left_out(&self, attempt: u32) -> bool {
+        !self.runs.contains(&attempt) && self.runs.iter().any(|later| attempt < *later)
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -103,6 +112,7 @@ impl<C: Counts> Ledger<C> {
 
     pub(crate) fn check(&self) -> Result<(), FormatError> {
         self.ends.check()?;
+        FormatError::unless(self.runs.len() <= 64, "number of attempts", self.runs.len(), "at most 64")?;
         FormatError::unless(self.n > 0, "number", self.n, "at least 1")
     }
 }

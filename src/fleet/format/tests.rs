@@ -125,7 +125,7 @@ prop_compose! {
         let mark = |name: &u64| (Hex(*name), Mark { n, closed: name.is_multiple_of(2).then_some(Timestamp::default()), seen: name.is_multiple_of(5).then_some(n), alive_ms: n, ended: name.is_multiple_of(3) });
         Ledger {
             n, nonce: Hex(n), judge: Hex(n), head: Place { term: 1, seq: n }, active_ms: n, watched_ms: n, quiet_ms: 7, voids: n, closed, base,
-            evidence, marks: names.iter().map(mark).collect(), ends, before: Hex(n),
+            evidence, marks: names.iter().map(mark).collect(), ends, before: Hex(n), runs: names.iter().map(|name| *name as u32).collect(),
             more: Map::from_iter([("later".to_owned(), json!(n))]),
         }
     }

@@ -32,7 +32,7 @@ pub(crate) enum Cut<C: Counts> {
 /// For how many ticks a row that cannot be counted holds all others up.
 pub(crate) const HELD: u32 = 3;
 
-/// Whose name stands for the sum of all rows, where that shrank and no row says why.
+/// Whose name stands for the sum of all rows, where it cannot be held against the last one and no row says why.
 pub(crate) const SUM: Hex = Hex(0);
 
 /// The next ledger: what closed and open rows have together, and as evidence what is more than at the last cut.
@@ -102,7 +102,9 @@ pub(crate) fn cut<C: Counts>(
     sum.retain(runs);
     next.closed.retain(runs);
     next.evidence.retain(runs);
-    if bad.is_empty() && !sum.covers(&base) {
+    // Whoever had judged before a head was put back may have cut afterwards: what was evidence of an attempt that runs once more nobody can tell.
+    let runs_once_more = sum.attempts().any(|attempt| before.left_out(attempt));
+    if bad.is_empty() && (!sum.covers(&base) || runs_once_more) {
         bad.push(SUM);
     }
     let waits = |name: &Hex| {
@@ -127,5 +129,6 @@ pub(crate) fn cut<C: Counts>(
     next.n = before.n.saturating_add(1);
     next.before = before.nonce;
     next.head = head.place;
+    next.runs = head.core.candidates.iter().map(|candidate| candidate.attempt).collect();
     Cut::Next(Box::new(next), found)
 }

@@ -66,7 +66,7 @@ impl Follow {
     ) -> Option<Act<C>> {
         match &self.at {
             At::ToProve(proof) => {
-                let key = layout.filed(proof.filed);
+                let key = layout.filed(proof.filed, proof.print);
                 self.at = At::Proving(proof.clone());
                 Some(Act::Get { key, kind: Kind::Head, known: None })
             }

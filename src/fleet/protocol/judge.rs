@@ -26,8 +26,16 @@ use crate::fleet::store::{StoreOutcome, Tag};
 
 /// What decides, given what is agreed and what was counted. A pure function: whoever judges, it says the same.
 pub(crate) trait Judgement<C: Counts> {
-    /// Takes note of what a cut has found, and puts into the next ledger what whoever judges after this one needs beside the sums.
-    fn absorb(&self, _head: &Head, _before: &Ledger<C>, _found: &Book<C>, _next: &mut Ledger<C>) {}
+    /// Takes note of what a cut has found, and puts into the next ledger what others need beside the sums.
+    fn absorb(
+        &self,
+        _head: &Head,
+        _before: &Ledger<C>,
+        _found: &Book<C>,
+        _rows: &[&Row<C>],
+        _next: &mut Ledger<C>,
+    ) {
+    }
 
     fn verdict(&self, head: &Head, seen: &Seen<'_, C>) -> Verdict;
 }
@@ -483,7 +491,8 @@ impl<C: Counts> Judge<C> {
                 next.nonce = Hex(chance.bits());
                 self.own_put = OwnPut { nonce: next.nonce, sent: now, asked: tick.asked };
                 next.judge = self.life;
-                judgement.absorb(over.head(), &before, &found, &mut next);
+                let read: Vec<&Row<C>> = rows.values().filter_map(|found| found.row).collect();
+                judgement.absorb(over.head(), &before, &found, &read, &mut next);
                 next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;
                 count_ends(&before, &rows, over.head(), store_now, next.quiet_ms > 0, &mut next);
                 let next = Arc::from(next);
@@ -601,7 +610,8 @@ impl<C: Counts> Judge<C> {
             }
         };
         if following.rules.keep(ProtocolRule::File) {
-            let (key, value) = (layout.filed(head.place), Value::Head(Arc::clone(&over.written)));
+            let (key, value) =
+                (layout.filed(head.place, over.written.print), Value::Head(Arc::clone(&over.written)));
             self.asks = Some(Act::Put { key, value, over: None });
             self.at = At::File(over, written);
         } else {

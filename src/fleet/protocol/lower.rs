@@ -18,6 +18,8 @@ use crate::fleet::store::StoreOutcome;
 #[derive(Debug)]
 pub(crate) struct Lower {
     pub(crate) wanted: Vec<Lowering>,
+    /// What was wanted and is live by now, watched by nobody: somebody has promoted it in the same moment.
+    lapsed: Vec<Lowering>,
     at: At,
     retry: Timestamp,
 }
@@ -34,7 +36,7 @@ enum At {
 
 impl Lower {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { wanted: Vec::new(), at: At::Idle, retry: now }
+        Self { wanted: Vec::new(), lapsed: Vec::new(), at: At::Idle, retry: now }
     }
 
     pub(crate) fn want(&mut self, lowering: Lowering, now: Timestamp) {
@@ -44,6 +46,15 @@ impl Lower {
             self.wanted.push(lowering);
             self.retry = now;
         }
+    }
+
+    /// Returns what was wanted and cannot be lowered any more, since it is live.
+    pub(crate) fn take_lapsed(&mut self) -> Vec<Lowering> {
+        std::mem::take(&mut self.lapsed)
+    }
+
+    pub(crate) fn try_again(&mut self, now: Timestamp) {
+        self.retry = now;
     }
 
     /// When it may have something to ask; nothing where it has not.
@@ -69,7 +80,7 @@ impl Lower {
                 Some(act)
             }
             At::ToFile(over) if following.rules.keep(ProtocolRule::File) => {
-                let key = layout.filed(over.head().place);
+                let key = layout.filed(over.head().place, over.written.print);
                 let value = Value::Head(Arc::clone(&over.written));
                 self.at = At::Filing(over);
                 Some(Act::Put { key, value, over: None })
@@ -124,7 +135,12 @@ impl Lower {
                 match read {
                     Some(read) => {
                         let head = read.head();
-                        self.wanted.retain(|lowering| head.runs(lowering.attempt, &lowering.identity));
+                        let is_over = |one: &mut Lowering| !head.runs(one.attempt, &one.identity);
+                        let over = self.wanted.extract_if(.., is_over);
+                        let is_live = |one: &Lowering| {
+                            one.identity == head.core.live.identity && head.candidate(one.attempt).is_none()
+                        };
+                        self.lapsed.extend(over.filter(is_live));
                         if !self.wanted.is_empty() {
                             self.at = At::ToFile(read);
                         }

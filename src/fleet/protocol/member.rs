@@ -10,8 +10,9 @@ use super::rules::{ProtocolRule, Rules};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
+use crate::fleet::format::head::Lowering;
 #[cfg(feature = "testing")]
-use crate::fleet::format::head::{Lowering, Place};
+use crate::fleet::format::head::Place;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
@@ -74,11 +75,11 @@ impl<C: Counts> Member<C> {
 
     fn due_of(&mut self, follows: bool, now: Timestamp) -> Option<(Lane, Act<C>)> {
         let Self { following, publish, judge, lower, follow, layout, chance } = self;
-        if publish.left {
-            return None;
-        }
         if let Some(act) = lower.due(following, layout, chance, now) {
             return Some((Lane::Lower, act));
+        }
+        if publish.left {
+            return None;
         }
         if follows && let Some(act) = follow.due(following, layout, chance, now) {
             return Some((Lane::Follow, act));
@@ -161,14 +162,25 @@ impl<C: Counts> Member<C> {
         self.publish.leave();
     }
 
-    /// What was refused of the row is due again now.
+    /// What was refused of the row, and of what is to be lowered, is due again now.
     pub(crate) fn try_again(&mut self, now: Timestamp) {
         self.publish.try_again(now);
+        self.lower.try_again(now);
     }
 
     /// Whether the goodbye is in the store.
     pub(crate) fn has_left(&self) -> bool {
         self.publish.left
+    }
+
+    /// Returns what whoever judges here wanted lowered and cannot be any more: somebody has promoted it in the same moment, without a watch.
+    pub(crate) fn take_lapsed(&mut self) -> Vec<Lowering> {
+        self.lower.take_lapsed()
+    }
+
+    /// Whether something is to be lowered that may not be agreed on yet: nobody else knows of it.
+    pub(crate) fn is_lowering(&self) -> bool {
+        self.lower.next().is_some()
     }
 
     pub(crate) fn name(&self) -> Hex {

@@ -86,7 +86,11 @@ impl Sweep<'_> {
 
     /// Filed heads that nobody needs to see where the newest comes from. `oldest` is the one that a member has who may still ask, or that is
     /// kept until it is older.
-    pub(crate) fn filed(&self, oldest: Option<Place>, filed: &[(Place, Timestamp)]) -> Vec<Place> {
+    pub(crate) fn filed(
+        &self,
+        oldest: Option<Place>,
+        filed: &[(Place, Hex, Timestamp)],
+    ) -> Vec<(Place, Hex)> {
         let newest = self.head.place;
         let may_go = |place: Place| {
             // Of an earlier term nobody asks: a repair needs no ancestor.
@@ -95,8 +99,8 @@ impl Sweep<'_> {
                     && place.seq.saturating_add(KEPT) < newest.seq
                     && oldest.is_none_or(|oldest| place < oldest)
         };
-        let gone = filed.iter().filter(|(place, at)| may_go(*place) && self.is_old(*at));
-        gone.map(|(place, _)| *place).collect()
+        let gone = filed.iter().filter(|(place, _, at)| may_go(*place) && self.is_old(*at));
+        gone.map(|(place, print, _)| (*place, *print)).collect()
     }
 
     /// Of the heads that members have kept when they found another history, or none, and from which the newest comes, or that are of a term

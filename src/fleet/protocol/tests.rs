@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::{Act, Lane};
-use super::cut::{Cut, Found, cut};
+use super::call::{Act, Lane, Reply};
+use super::cut::{Cut, Found, HELD, SUM, cut};
 use super::member::Member;
 use super::perform::perform;
 use super::rules::Rules;
@@ -22,8 +22,8 @@ use crate::fleet::format::value::{Value, Written};
 use crate::fleet::key::Key;
 use crate::fleet::memory::InMemory;
 use crate::fleet::simulation::Tally;
-use crate::fleet::simulation::judgement::{Ramp, founding};
-use crate::fleet::store::{Over, Read, Store};
+use crate::fleet::simulation::judgement::{Ramp, candidate, founding};
+use crate::fleet::store::{Over, Read, Store, StoreOutcome};
 use crate::handle::fleet::counts::FleetCounts;
 
 /// Three members over a true store, one request at a time as a thread that blocks asks them.
@@ -210,7 +210,7 @@ fn a_sleeper_follows_only_what_can_be_proved() {
                 Written::new(over.head.next(over.print, Hex(number + 7), "ada", "so", clock.now())).unwrap();
             let (layout, sealer) = (&fleet.layout, &fleet.sealer);
             let filed = Value::<Tally>::Head(over.clone());
-            let key = layout.filed(over.head.place);
+            let key = layout.filed(over.head.place, over.print);
             let _ = store.put(&key, &filed.write(sealer, &key).unwrap(), Over::Nothing);
             let Read::Value { tag, .. } = store.get(layout.head(), None).unwrap() else { panic!() };
             let bytes = Value::<Tally>::Head(next.into()).write(sealer, layout.head()).unwrap();
@@ -562,4 +562,93 @@ fn a_head_of_a_later_release_is_not_followed_and_not_written_over() {
     assert_eq!(there, bytes);
     let read = Value::<Tally>::read(&fleet.sealer, Kind::Head, fleet.layout.head(), &bytes).unwrap_err();
     assert!(read.to_string().contains("later release of this library: it asks for 2"), "{read}");
+}
+
+/// Bug: evidence of an attempt was there twice after a store was put back. Cause: whoever had judged cut the ledger once more by the head that was no
+/// longer there, in which the next attempt was on trial, and so left the one before it out; all that rows had of that one was new at the next
+/// cut. Fix: a ledger says which attempts its head had, and of what runs once more nothing that was counted before is evidence.
+#[test]
+fn what_was_left_out_of_a_ledger_and_runs_once_more_is_no_evidence_a_second_time() {
+    let now = clock().now();
+    let of_attempt = |attempt: u32| {
+        let mut head = founding(Timing::default());
+        head.core.candidates = vec![candidate(attempt)];
+        head
+    };
+    let row = |canary: u64| {
+        let mut counts = Book::default();
+        counts.count(1, 1, &Tally { canary, ..Tally::default() });
+        Row {
+            name: Hex(1),
+            life: Hex(1),
+            n: canary,
+            nonce: Hex(canary),
+            build: Build::default(),
+            class: String::new(),
+            has: crate::fleet::format::head::Place { term: 1, seq: 1 },
+            state: State::Following,
+            ready: Vec::new(),
+            failed: BTreeMap::new(),
+            tripped: Vec::new(),
+            asks: Vec::new(),
+            counts,
+            alive_ms: 0,
+            more: Default::default(),
+        }
+    };
+    let after = |before: &Ledger<Tally>, head: &Head, canary: u64, held: u32| {
+        let row = row(canary);
+        let found = [(row.name, Found { row: Some(&row), at: now })].into();
+        let second = (Duration::from_secs(1), Duration::ZERO);
+        let held = [(SUM, held)].into();
+        match cut(before, &found, &held, head, now, second, Rules::default()) {
+            Cut::Next(next, _) => Ok(*next),
+            Cut::Held(names) => Err(names),
+        }
+    };
+    let first = after(&Ledger::empty(), &of_attempt(1), 10, 0).unwrap();
+    assert_eq!((first.evidence.since(1, 0).canary, first.voids), (10, 0));
+    let second = after(&first, &of_attempt(2), 20, 0).unwrap();
+    assert_eq!((second.evidence.since(1, 0).canary, second.voids), (0, 0));
+    // The head was put back.
+    assert_eq!(after(&second, &of_attempt(1), 30, 0), Err(vec![SUM]));
+    let third = after(&second, &of_attempt(1), 30, HELD).unwrap();
+    assert_eq!((third.evidence.since(1, 0).canary, third.voids), (0, 1));
+    let fourth = after(&third, &of_attempt(1), 40, 0).unwrap();
+    assert_eq!((fourth.evidence.since(1, 0).canary, fourth.voids), (10, 1));
+    // One that begins under the next head was left out by none.
+    let mut both = of_attempt(1);
+    both.core.candidates.push(candidate(2));
+    assert_eq!(after(&fourth, &both, 50, 0).unwrap().evidence.since(1, 0).canary, 20);
+}
+
+/// Bug: a process that left took a lowering with it that the store had not taken yet. Cause: nothing more was asked once the goodbye was there. Fix: what
+/// is to be lowered is put to the others by one that has said goodbye too, as long as it is there.
+#[test]
+fn a_lowering_that_the_store_has_not_taken_outlasts_the_goodbye() {
+    let clock = clock();
+    let store = InMemory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock.clone());
+    (0..40).for_each(|_| fleet.second(0));
+    let mut leaves = fleet.members.remove(0);
+    leaves.lower(1, "complaints", "ada", clock.now());
+    leaves.leave();
+    let asks = |leaves: &mut Member<Tally>, takes: bool| {
+        while let Some((lane, act)) = leaves.due(clock.now()) {
+            let reply = if takes || lane == Lane::Publish {
+                perform(&store, &fleet.sealer, &act, &mut None)
+            } else {
+                Reply::Failed(StoreOutcome::NotDone)
+            };
+            leaves.reply(lane, &Ramp { goes_on: false }, &reply, clock.now());
+        }
+    };
+    asks(&mut leaves, false);
+    assert!(leaves.has_left() && leaves.is_lowering() && fleet.head().head.lowered.is_empty());
+    clock.advance(Duration::from_secs(1));
+    asks(&mut leaves, true);
+    assert!(fleet.head().head.is_lowered(1));
+    clock.advance(Duration::from_secs(1));
+    asks(&mut leaves, true);
+    assert!(!leaves.is_lowering(), "it is agreed on");
 }

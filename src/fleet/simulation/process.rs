@@ -46,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) cut_until: u64,
     /// When it could not act, or not be heard, last.
     pub(crate) hindered: u64,
+    /// When it was told to leave, or to lower something as it did.
+    pub(crate) leaves_at: Option<u64>,
     /// The request that each lane waits for.
     pub(crate) waits: BTreeMap<Lane, u64>,
 }

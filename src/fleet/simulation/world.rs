@@ -123,7 +123,11 @@ const GOES_ON_UNTIL: u64 = 170 * SECOND;
 /// Counting ends here, so that all that was counted is told by the end.
 const TRAFFIC_UNTIL: u64 = 190 * SECOND;
 const END: u64 = 215 * SECOND;
+/// And not before the last head has stood for so long: until then it is not yet followed by all, and the ledger is the one that it was judged by.
+const STANDS: u64 = 3 * TIMING.tick * MILLI;
 const WAKE: u64 = 250 * MILLI;
+/// How long one that leaves has for what it wants lowered.
+const PATIENCE: u64 = 10 * SECOND;
 /// Whoever has waited for so long gives an answer up.
 const TIMEOUT: u64 = 4 * SECOND;
 /// The true time is the store's, but for what its clock is set by.
@@ -169,6 +173,8 @@ struct Run {
     ahead: u64,
     restored: bool,
     restored_at: u64,
+    /// When a head was last put.
+    agreed_at: u64,
     checks: Checks,
     lowered_at: LoweredAt,
     /// What each life was told to lower by its operator.
@@ -216,6 +222,7 @@ pub(crate) fn run(setup: &Setup) -> Findings {
         ahead: 0,
         restored: false,
         restored_at: 0,
+        agreed_at: 0,
         checks: Checks::default(),
         lowered_at: LoweredAt::new(),
         lowered_here: BTreeMap::new(),
@@ -226,7 +233,7 @@ pub(crate) fn run(setup: &Setup) -> Findings {
     };
     run.begin();
     while let Some(Reverse((at, order))) = run.events.pop() {
-        if at > END {
+        if at > run.ends_at() {
             break;
         }
         run.now = at;
@@ -239,6 +246,10 @@ pub(crate) fn run(setup: &Setup) -> Findings {
 }
 
 impl Run {
+    fn ends_at(&self) -> u64 {
+        END.max(self.agreed_at + STANDS)
+    }
+
     fn below(&mut self, below: u64) -> u64 {
         self.chance.bits() % below.max(1)
     }
@@ -277,6 +288,7 @@ impl Run {
                 stopped_until: 0,
                 cut_until: 0,
                 hindered: 0,
+                leaves_at: None,
                 waits: BTreeMap::new(),
             });
             let at = self.below(4 * SECOND);
@@ -316,7 +328,7 @@ impl Run {
                 if self.runs(process) {
                     self.traffic(process);
                     self.pump(process);
-                    if self.processes[process].member.as_ref().is_some_and(Member::has_left) {
+                    if self.is_over(process) {
                         self.processes[process].member = None;
                         let at = self.now + self.below(4 * SECOND);
                         return self.at(at, Event::Restart(process));
@@ -367,6 +379,13 @@ impl Run {
         which.filter(|_| self.setup.world == World::Storm)
     }
 
+    /// Whether one that leaves has ended: it has said goodbye, and what it wants lowered is agreed on, or there was no more time for it.
+    fn is_over(&self, process: usize) -> bool {
+        let Process { member, leaves_at, .. } = &self.processes[process];
+        let is_late = leaves_at.is_some_and(|at| self.now >= at + PATIENCE);
+        member.as_ref().is_some_and(|member| member.has_left() && (is_late || !member.is_lowering()))
+    }
+
     fn runs(&self, process: usize) -> bool {
         let process = &self.processes[process];
         process.member.is_some() && self.now >= process.stopped_until
@@ -378,14 +397,15 @@ impl Run {
         let build = Build { library: 1, host: "host".into() };
         let member = Member::new(self.layout.clone(), build, "class", seed, now, self.rules);
         let of = &mut self.processes[process];
-        (of.life, of.member, of.hindered) = (life, Some(member), self.now);
+        (of.life, of.member, of.hindered, of.leaves_at) = (life, Some(member), self.now, None);
         of.waits.clear();
         self.at(self.now, Event::Wake(process));
     }
 
     /// Three requests of users: the candidate answers some, and live the others.
     fn traffic(&mut self, process: usize) {
-        if self.now >= TRAFFIC_UNTIL {
+        let has_left = self.processes[process].member.as_ref().is_some_and(Member::has_left);
+        if self.now >= TRAFFIC_UNTIL || has_left {
             return;
         }
         let now = self.local(process);
@@ -572,6 +592,7 @@ impl Run {
         match value {
             Value::Head(written) if key == self.layout.head() => {
                 self.checks.head(written, before);
+                self.agreed_at = self.now;
                 if written.head.by == "ada" && std::mem::take(&mut self.undoes) {
                     // Whoever lowered it hears of it, and hardly anybody else.
                     self.at(self.now + 130 * MILLI, Event::Away);
@@ -698,8 +719,10 @@ impl Run {
             0..=3 if world != World::Silences => self.kill(process),
             // One that is scaled down says goodbye.
             4 if self.once_in(2) => {
-                if let Some(member) = &mut self.processes[process].member {
+                let of = &mut self.processes[process];
+                if let Some(member) = &mut of.member {
                     member.leave();
+                    of.leaves_at.get_or_insert(self.now);
                 }
             }
             4 => {
@@ -790,18 +813,21 @@ impl Run {
                     Some((self.layout.name(key)?, Found { row, at: stored.at }))
                 })
                 .collect();
-            let filed: Vec<(Place, Timestamp)> = self
+            let filed: Vec<(Place, Hex, Timestamp)> = self
                 .bucket
                 .values
                 .iter()
-                .filter_map(|(key, stored)| Some((self.layout.read_filed(key)?, stored.at)))
+                .filter_map(|(key, stored)| {
+                    let (place, print) = self.layout.read_filed(key)?;
+                    Some((place, print, stored.at))
+                })
                 .collect();
             let gone = sweep.rows(&ledger, &rows, |attempt| head.is_over(attempt));
             let asks = rows.iter().filter(|(name, _)| !gone.contains(name));
             let oldest = asks.filter_map(|(_, found)| Some(found.row?.has)).min();
             let keys = gone.iter().map(|name| self.layout.row(*name));
-            let keys =
-                keys.chain(sweep.filed(oldest, &filed).into_iter().map(|place| self.layout.filed(place)));
+            let filed = sweep.filed(oldest, &filed);
+            let keys = keys.chain(filed.into_iter().map(|(place, print)| self.layout.filed(place, print)));
             let tag = |key: Key| self.bucket.values.get(&key).map(|stored| (key.clone(), stored.tag.clone()));
             let swept: Vec<(Key, Tag)> = keys.filter_map(tag).collect();
             let at = self.now + self.below(30 * SECOND);
@@ -889,6 +915,9 @@ impl Run {
             member.lower(attempt, "complaints", "ada", now);
         }
         self.lowered_here.entry(life).or_default().push(attempt);
+        // Whoever tells a process that leaves to lower something gives it the time for that.
+        let leaves_at = &mut self.processes[process].leaves_at;
+        *leaves_at = leaves_at.map(|_| self.now);
         // A process that is killed before it could tell anybody has told nobody.
         if !asks && self.now >= CALM_FROM {
             self.by_operator.push(attempt);
@@ -898,7 +927,7 @@ impl Run {
 
     /// After a quiet minute: what is agreed is right, everybody has it, and nothing was lost but what ended with its process.
     fn end(&mut self) {
-        self.now = END;
+        self.now = self.ends_at();
         let Some(head) = self.store_head() else {
             return self.checks.broken(|| "there is no head at the end".to_owned());
         };

@@ -210,7 +210,7 @@ pub(crate) fn told_cause(cause: &Cause) -> String {
     }
 }
 
-fn cause_of(lowering: &Lowering) -> Cause {
+pub(super) fn cause_of(lowering: &Lowering) -> Cause {
     let known = serde_json::from_str(&lowering.cause).ok().filter(|cause| *cause != Cause::Unknown);
     // What a later release says stays as it is, for those who know it.
     known.unwrap_or_else(|| Cause::Operator { reason: lowering.cause.clone() })

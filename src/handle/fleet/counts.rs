@@ -14,6 +14,9 @@ pub(crate) struct FleetCounts {
     pub(crate) evidence: Evidence,
     /// Copies that ran, and that were dropped.
     pub(crate) copies: (u64, u64),
+    /// Outcomes of the candidate's predictions, as they came: they are evidence once labels of their age are complete.
+    #[serde(default)]
+    pub(crate) outcomes: u64,
 }
 
 impl Counts for FleetCounts {
@@ -21,6 +24,7 @@ impl Counts for FleetCounts {
         self.evidence.merge(&other.evidence);
         self.copies.0 = self.copies.0.saturating_add(other.copies.0);
         self.copies.1 = self.copies.1.saturating_add(other.copies.1);
+        self.outcomes = self.outcomes.saturating_add(other.outcomes);
     }
 
     fn less(&self, other: &Self) -> Self {
@@ -30,6 +34,7 @@ impl Counts for FleetCounts {
                 self.copies.0.saturating_sub(other.copies.0),
                 self.copies.1.saturating_sub(other.copies.1),
             ),
+            outcomes: self.outcomes.saturating_sub(other.outcomes),
         }
     }
 
@@ -37,6 +42,7 @@ impl Counts for FleetCounts {
         self.evidence.covers(&other.evidence)
             && self.copies.0 >= other.copies.0
             && self.copies.1 >= other.copies.1
+            && self.outcomes >= other.outcomes
     }
 
     fn names(&self) -> Self {
@@ -81,7 +87,7 @@ mod tests {
     use crate::stats::sequential::Events;
 
     fn counts() -> FleetCounts {
-        let mut counts = FleetCounts { copies: (3, 4), ..FleetCounts::default() };
+        let mut counts = FleetCounts { copies: (3, 4), outcomes: 5, ..FleetCounts::default() };
         counts.evidence.alone.units.units = 5;
         for segment in 0..200_u64 {
             let segment_counts: &mut SegmentCounts =

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::agreement::{
     active_then, beside, control_json, control_of, core_of, course_of, entered, fleet_time, obey, set_course,
     told_cause, told_identity,
@@ -13,7 +15,7 @@ use crate::base::clock::Timestamp;
 use crate::control::decider::Decider;
 use crate::control::event::{Cause, EventKind};
 use crate::control::saved::SavedControl;
-use crate::control::seat::Asked;
+use crate::control::seat::{Asked, Rate};
 use crate::control::tick::{Snapshot, Verdicts};
 use crate::fleet::format::counts::{Book, Counted};
 use crate::fleet::format::ends::{AtOnce, Lived, TrialEnds};
@@ -140,9 +142,9 @@ fn harm(trial: &TrialEnds, threshold: EValue) -> Option<Cause> {
 }
 
 /// Whether a member is waited for. After which silence none is whoever judges has counted, so that no clock that is set leaves everybody out.
-fn is_here(seen: &Seen<'_, FleetCounts>, head: &Head, row: &Row<FleetCounts>) -> bool {
-    let mark = seen.ledger.marks.get(&row.name);
-    let silence = mark.map_or(Duration::ZERO, |mark| mark.silence(seen.ledger.watched_ms));
+fn is_here(ledger: &Ledger<FleetCounts>, head: &Head, row: &Row<FleetCounts>) -> bool {
+    let mark = ledger.marks.get(&row.name);
+    let silence = mark.map_or(Duration::ZERO, |mark| mark.silence(ledger.watched_ms));
     !row.state.is_last() && silence < head.timing.gone_after()
 }
 
@@ -152,8 +154,17 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         head: &Head,
         before: &Ledger<FleetCounts>,
         found: &Book<FleetCounts>,
+        rows: &[&Row<FleetCounts>],
         next: &mut Ledger<FleetCounts>,
     ) {
+        let here = rows.iter().filter(|row| is_here(next, head, row));
+        let rates =
+            here.map(|row| row.more.get(RATE).and_then(serde_json::Value::as_f64).unwrap_or_default());
+        let all = rates.fold(Rate::default(), |all, rate| Rate {
+            processes: all.processes + 1,
+            per_second: all.per_second + rate,
+        });
+        next.more.insert(RATE.to_owned(), json!([all.processes, all.per_second]));
         let bench = &mut *self.bench.borrow_mut();
         if bench.as_ref().is_none_or(|bench| (bench.ledger, bench.head) != (before.nonce, head.nonce)) {
             *bench = self.begin(head, before);
@@ -163,7 +174,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         next.active_ms = next.active_ms.max(active_then(head));
         let now = fleet_time(head, bench.at, next.active_ms);
         let found: Vec<Counted<FleetCounts>> = found.clone().into();
-        let each = found.iter().map(|one| (one.attempt, one.era, &one.counts.evidence));
+        let each = found.iter().map(|one| (one.attempt, one.era, &one.counts.evidence, one.counts.outcomes));
         bench.decider.absorb(each, entered(head), now);
         set_course(&mut next.more, &bench.decider.course(entered(head)));
         bench.ledger = next.nonce;
@@ -178,7 +189,7 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         };
         let now = fleet_time(head, bench.at, seen.ledger.active_ms);
         let here: Vec<&Row<FleetCounts>> =
-            seen.rows.iter().copied().filter(|row| is_here(seen, head, row)).collect();
+            seen.rows.iter().copied().filter(|row| is_here(seen.ledger, head, row)).collect();
         let mut asked = Asked::default();
         here.iter().for_each(|row| asked.add(asked_of(row)));
         let keyed = asked.mostly_keyed().then(|| mostly_keyed(asked));
@@ -290,6 +301,15 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
 
 /// Where a member says in its row how many requests it was asked lately, and how many of them had keys.
 pub(super) const ASKED: &str = "asked";
+
+/// Where a member says in its row how many requests usually come to it in a second, and a ledger of how many processes, and how many come to all of them.
+pub(super) const RATE: &str = "rate";
+
+/// How many requests usually come to all processes in a second, as whoever judges has said last.
+pub(super) fn rate_of(ledger: &Ledger<FleetCounts>) -> Option<Rate> {
+    let (processes, per_second) = serde_json::from_value(ledger.more.get(RATE)?.clone()).ok()?;
+    Some(Rate { processes, per_second })
+}
 
 /// What a process was asked lately: in this span of time and in the one before.
 #[derive(Default)]

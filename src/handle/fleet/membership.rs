@@ -138,6 +138,8 @@ pub(crate) struct Agent {
     pub(super) confirmed: Option<Timestamp>,
     pub(super) state: FleetState,
     pub(super) copies: (u64, u64),
+    /// Outcomes of each attempt's that were told.
+    pub(super) labelled: OrderedMap<u32, u64>,
     pub(super) courier: Courier,
     /// What of it was agreed on in a history that is not this member's, and with which head.
     pub(super) elsewhere: Option<(Arc<Written>, Vec<Demand>)>,
@@ -472,6 +474,7 @@ impl Joined {
             confirmed: None,
             state: FleetState::Joining,
             copies: (0, 0),
+            labelled: OrderedMap::new(),
             courier: Courier::default(),
             elsewhere: None,
             pressed: Default::default(),

@@ -34,7 +34,8 @@ pub(crate) fn replace(
     written: Arc<Written>,
     raises: bool,
 ) -> Replaced {
-    let (key, value) = (layout.filed(over.head().place), Value::Head(Arc::clone(&over.written)));
+    let key = layout.filed(over.head().place, over.written.print);
+    let value = Value::Head(Arc::clone(&over.written));
     match ask(&Act::Put { key, value, over: None }) {
         Reply::Done(_) | Reply::Failed(StoreOutcome::Conflict) => {}
         // Lowering does not wait for a file.

@@ -9,11 +9,11 @@ use crossbeam_channel::Receiver;
 use serde_json::json;
 
 use super::agreement::{
-    Told, beside, control_json, core_of, course_of, entered, events_since, fleet_time, obey, set_quarantine,
-    told_identity,
+    Told, beside, cause_of, control_json, core_of, course_of, entered, events_since, fleet_time, obey,
+    set_quarantine, told_identity,
 };
 use super::counts::FleetCounts;
-use super::judging::{ASKED, FleetJudge};
+use super::judging::{ASKED, FleetJudge, RATE, rate_of};
 use super::membership::{
     Agent, Aligned, BROUGHT, CONTESTED, Meant, Membership, NotAgreed, REST, TERMS, TRIES,
 };
@@ -21,6 +21,7 @@ use super::register::has_landed;
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
+use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::control::adopt::{AfterCrash, Start};
 use crate::control::align::Agreed;
@@ -435,7 +436,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     fn tell_counts(&self, agent: &mut Agent) {
         let now = self.serving.clock.now();
         let copies = self.serving.shadow_counts();
-        let (outbox, asked, exposed, tripped) = {
+        let (outbox, asked, exposed, tripped, labelled, rate) = {
             let control = &mut *self.control.lock();
             // Live shadows a canary whether or not a shadow came before it.
             let canary_pairs = control.settings.shadowing && control.settings.canary_pairs;
@@ -451,28 +452,44 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let candidates = control.attempts.iter().filter(|attempt| attempt.state.phase != Phase::Baking);
             let tripped: Vec<u32> = candidates.filter(is_passed_over).map(|attempt| attempt.number).collect();
             let told = |seat: &mut Seat| (std::mem::take(&mut seat.outbox), std::mem::take(&mut seat.asked));
+            let labelled = |attempt: &Attempt| (attempt.number, control.progress(attempt.number).1);
+            let labelled: OrderedMap<u32, u64> = control.attempts.iter().map(labelled).collect();
             let (outbox, asked) = control.seat.as_mut().map(told).unwrap_or_default();
-            (outbox, asked, exposed, tripped)
+            (outbox, asked, exposed, tripped, labelled, control.rate(now))
         };
         let fresh = (copies.ran - agent.copies.0, copies.dropped - agent.copies.1);
         agent.copies = (copies.ran, copies.dropped);
         for ((attempt, era), evidence) in outbox {
-            agent.member.count_in(attempt, era, &FleetCounts { evidence, copies: (0, 0) }, now);
+            agent.member.count_in(attempt, era, &FleetCounts { evidence, ..FleetCounts::default() }, now);
         }
+        let mut beside: Vec<(u32, FleetCounts)> = Vec::new();
         if fresh != (0, 0) {
-            let counts = FleetCounts { copies: fresh, ..FleetCounts::default() };
-            // Where its other counts are too: under each newer head they would be another entry of the row.
-            let eras: Vec<(u32, u64)> = agent.head().map_or_else(Vec::new, |applied| {
-                let entered = entered(applied.head());
-                exposed.into_iter().map(|attempt| (attempt, entered(attempt))).collect()
-            });
-            eras.into_iter().for_each(|(attempt, era)| agent.member.count_in(attempt, era, &counts, now));
+            let copies = FleetCounts { copies: fresh, ..FleetCounts::default() };
+            beside.extend(exposed.into_iter().map(|attempt| (attempt, copies.clone())));
+        }
+        for (attempt, known) in labelled.iter() {
+            // Fewer than before where the evidence has begun anew.
+            let before = agent.labelled.get(attempt).copied().filter(|before| before <= known);
+            let outcomes = known - before.unwrap_or_default();
+            if outcomes > 0 {
+                beside.push((*attempt, FleetCounts { outcomes, ..FleetCounts::default() }));
+            }
+        }
+        agent.labelled = labelled;
+        // Where its other counts are too: under each newer head they would be another entry of the row.
+        let eras: Vec<u64> = agent.head().map_or_else(Vec::new, |applied| {
+            let entered = entered(applied.head());
+            beside.iter().map(|(attempt, _)| entered(*attempt)).collect()
+        });
+        for ((attempt, counts), era) in beside.iter().zip(eras) {
+            agent.member.count_in(*attempt, era, counts, now);
         }
         let publish = &mut agent.member.publish;
         publish.tripped = tripped;
         agent.lately.add(asked, now);
         let asked = agent.lately.sum();
         publish.more.insert(ASKED.to_owned(), json!([asked.all, asked.keyed]));
+        publish.more.insert(RATE.to_owned(), json!(rate.unwrap_or_default()));
         let known = agent.versions.values();
         publish.ready = known.map(|version| told_identity(version.identity)).take(256).collect();
         let mut bytes = 0;
@@ -672,6 +689,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if stands {
             self.take_lease(agent);
         }
+        self.tell_lapsed(agent);
+    }
+
+    /// Says that a guard wanted something taken off which a person has promoted in the same moment. The person was first, and wanted no watch over it: a
+    /// watch is what would take it back.
+    fn tell_lapsed(&self, agent: &mut Agent) {
+        for lowering in agent.member.take_lapsed() {
+            let Some(head) = agent.head().cloned() else { continue };
+            // Another attempt may have made the same version live.
+            let by = |saved: &Arc<SavedControl>| saved.live_by == Some(lowering.attempt);
+            if let Some(saved) = agent.control_of(&head).filter(by) {
+                let version = saved.live.version;
+                self.tell(EventKind::Lapsed { version, live: version, cause: cause_of(&lowering) });
+            }
+        }
     }
 
     /// What of a head is to be true here. Nothing where it cannot be said.
@@ -850,6 +882,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         if let Some(seat) = &mut control.seat {
             seat.lease_until = lease_until;
+            seat.rate = agent.member.judge.ledger().and_then(rate_of);
         }
         control.renew_lease(now);
     }
@@ -993,8 +1026,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 self.press(fleet, agent);
             }
             self.ask_all(fleet, agent);
-            let is_done = agent.member.has_left() && !self.waits_for_others(fleet, agent);
-            if is_done || agent.head().is_none() {
+            let is_lowered = !agent.member.is_lowering() && !self.waits_for_others(fleet, agent);
+            if (agent.member.has_left() && is_lowered) || agent.head().is_none() {
                 return;
             }
             // A clock that is turned by hand may stand still meanwhile.

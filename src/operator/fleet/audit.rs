@@ -229,14 +229,14 @@ impl Aside {
 }
 
 /// Heads that are filed, or why one cannot be read.
-pub(super) type Filed = BTreeMap<Place, Result<Aside, String>>;
+pub(super) type Filed = BTreeMap<(Place, Hex), Result<Aside, String>>;
 
 /// What lies under a handle's key, by what it is.
 pub(super) struct Lying {
     pub(super) all: Vec<Listed>,
     pub(super) rows: BTreeMap<Hex, FoundRow>,
     pub(super) filed: Filed,
-    pub(super) kept: BTreeMap<(Place, Hex), Result<Aside, String>>,
+    pub(super) kept: Filed,
     pub(super) ledger: Option<Result<FoundLedger, String>>,
     pub(super) store_now: Timestamp,
 }
@@ -247,15 +247,14 @@ impl Lying {
         self.rows.values().filter_map(|found| Some(found.row.as_ref().ok()?.has)).max()
     }
 
-    /// Heads that processes have kept and the newest does not come from, as far as they are the end of a history.
+    /// Heads that processes have kept and the newest does not come from.
     pub(super) fn others(&self, newest: &Aside) -> impl Iterator<Item = (Place, Hex)> {
-        let kept = self.kept.keys().copied();
-        kept.filter(|of| !is_old(newest, *of) && !comes_from(&self.filed, newest, *of))
+        self.kept.keys().copied().filter(|of| comes_from(&self.filed, newest, *of) == Some(false))
     }
 
-    /// Those that the newest comes from, or that are of an earlier term.
+    /// Those that the newest comes from, that are of an earlier term, or of which nobody can show any more where they stand.
     pub(super) fn settled(&self, newest: &Aside) -> impl Iterator<Item = (Place, Hex)> {
-        self.kept.keys().copied().filter(|of| comes_from(&self.filed, newest, *of))
+        self.kept.keys().copied().filter(|of| comes_from(&self.filed, newest, *of) != Some(false))
     }
 
     /// Rows of processes that have not ended, as far as the store tells.
@@ -284,10 +283,10 @@ impl Reach {
         };
         for entry in &all {
             let key = &entry.key;
-            if let Some(place) = self.layout.read_filed(key) {
-                filed.extend(read(key)?.map(|found| (place, found)));
-            } else if let Some(place) = self.layout.read_kept(key) {
-                kept.extend(read(key)?.map(|found| (place, found)));
+            if let Some(name) = self.layout.read_filed(key) {
+                filed.extend(read(key)?.map(|found| (name, found)));
+            } else if let Some(name) = self.layout.read_kept(key) {
+                kept.extend(read(key)?.map(|found| (name, found)));
             }
         }
         let rows = self.rows(&all)?;
@@ -332,12 +331,9 @@ impl Reach {
                 .into_iter()
                 .for_each(|why| damaged(self.layout.row(*name).to_string(), why));
         }
-        for (place, found) in &lying.filed {
-            found
-                .as_ref()
-                .err()
-                .into_iter()
-                .for_each(|why| damaged(self.layout.filed(*place).to_string(), why));
+        for ((place, print), found) in &lying.filed {
+            let key = || self.layout.filed(*place, *print).to_string();
+            found.as_ref().err().into_iter().for_each(|why| damaged(key(), why));
         }
         for ((place, print), found) in &lying.kept {
             let key = || self.layout.kept(*place, *print).to_string();
@@ -417,21 +413,16 @@ impl Reach {
 
 fn against_filed(head: &Head, lying: &Lying, findings: &mut Vec<FleetFinding>) {
     for (sequence, print) in named_ancestors(&head.ancestors, head.place.seq) {
-        let place = Place { term: head.place.term, seq: sequence };
-        match lying.filed.get(&place) {
-            // Of an earlier term it is filed there.
-            None if !lying.filed.iter().any(|(other, found)| {
-                other.seq == sequence && found.as_ref().is_ok_and(|filed| filed.print == print)
-            }) =>
-            {
-                findings.push(FleetFinding::Hole { sequence });
-            }
-            Some(Ok(filed)) if filed.print != print => {
-                findings.push(FleetFinding::FiledOfOther { sequence });
-            }
-            _ => {}
+        // Of an earlier term it is filed there.
+        if !lying.filed.keys().any(|(place, of)| (place.seq, *of) == (sequence, print)) {
+            findings.push(FleetFinding::Hole { sequence });
         }
     }
+    let others = lying.filed.keys().filter(|(place, print)| {
+        let is_before = place.term == head.place.term && place.seq < head.place.seq;
+        is_before && head.ancestors.have(place.seq, *print) == Descent::No
+    });
+    findings.extend(others.map(|(place, _)| FleetFinding::FiledOfOther { sequence: place.seq }));
 }
 
 fn against_ledger(
@@ -473,32 +464,24 @@ pub(super) fn named(place: Place, print: Hex) -> String {
     format!("{place}.{print}")
 }
 
-/// Whether it lies so far before the newest that nobody names it any more: then it is no end of a history. What the newest names otherwise is
-/// of another one, however long ago it was.
-pub(super) fn is_old(newest: &Aside, (place, print): (Place, Hex)) -> bool {
-    let is_other = newest.place.term == place.term && newest.ancestors.have(place.seq, print) == Descent::No;
-    newest.place.seq.saturating_sub(place.seq) > RECENT && !is_other
-}
-
 /// Whether a head comes from another one, is the same, or is of a later term. What is too far back to be named is looked for in what is
-/// filed.
-pub(super) fn comes_from(filed: &Filed, head: &Aside, (from, print): (Place, Hex)) -> bool {
+/// filed; nothing where that was swept, or is filed no more: then it is no end of a history.
+pub(super) fn comes_from(filed: &Filed, head: &Aside, (from, print): (Place, Hex)) -> Option<bool> {
     let (mut at, place) = (head, head.place);
     if head.print == print || place.term > from.term {
-        return true;
+        return Some(true);
     }
     if place.term < from.term {
-        return false;
+        return Some(false);
     }
     loop {
         match at.ancestors.have(from.seq, print) {
-            Descent::Yes => return true,
-            Descent::No => return false,
-            Descent::Ask(seq, expected) => match filed.get(&Place { term: place.term, seq }) {
-                // Each is nearer to what is looked for than the one before.
-                Some(Ok(next)) if next.print == expected => at = next,
-                _ => return false,
-            },
+            Descent::Yes => return Some(true),
+            Descent::No => return Some(false),
+            // Each is nearer to what is looked for than the one before.
+            Descent::Ask(seq, expected) => {
+                at = filed.get(&(Place { term: place.term, seq }, expected))?.as_ref().ok()?;
+            }
         }
     }
 }
@@ -567,7 +550,7 @@ mod tests {
             let place = Place { seq, ..over.head().place };
             let head = Head { place, control: "x".repeat(200 << 10).into(), ..over.head().clone() };
             let value = Value::Head(Arc::new(Written::new(head).unwrap()));
-            let put = Act::Put { key: reach.layout.filed(place), value, over: None };
+            let put = Act::Put { key: reach.layout.filed(place, Hex(seq)), value, over: None };
             assert!(matches!(reach.ask(&put, &mut None), Reply::Done(_)));
         }
         let filed = reach.lying().unwrap().filed;

@@ -6,8 +6,8 @@ use super::error::FleetError;
 use super::reach::Reach;
 use crate::base::clock::Timestamp;
 use crate::control::event::EventKind;
-use crate::fleet::format::head::{Head, Place};
-use crate::fleet::format::value::Written;
+use crate::fleet::format::head::{Descent, Head, Place};
+use crate::fleet::format::hex::Hex;
 use crate::handle::fleet::agreement::{events_of, why_of};
 
 /// Something that a fleet has agreed on.
@@ -40,22 +40,28 @@ fn decision(head: &Head) -> FleetDecision {
 }
 
 impl Reach {
-    /// The last ones, oldest first. What is not there or cannot be read is left out.
+    /// The last ones, oldest first. What is not there or cannot be read is left out, and what the one after it does not come from.
     pub(super) fn decisions(&self, last: usize) -> Result<Vec<FleetDecision>, FleetError> {
         let (over, _) = self.head()?;
         let listed = self.list(self.layout.handle())?;
         let filed = listed.iter().filter_map(|entry| self.layout.read_filed(&entry.key));
-        let mut places: Vec<Place> = filed.filter(|place| *place < over.head().place).collect();
-        places.sort_unstable();
-        let begin = places.len().saturating_sub(last.saturating_sub(1));
-        let mut decisions = Vec::new();
-        for place in places.into_iter().skip(begin).filter(|_| last > 0) {
-            if let Some(Ok(written)) = self.put_aside(&self.layout.filed(place))? {
-                let Written { head, .. } = &*written;
-                decisions.push(decision(head));
+        let mut filed: Vec<(Place, Hex)> = filed.filter(|(place, _)| *place < over.head().place).collect();
+        filed.sort_unstable();
+        let (mut later, mut decisions) = (over.written, Vec::new());
+        for (place, print) in filed.into_iter().rev() {
+            if decisions.len() + 1 >= last {
+                break;
+            }
+            if later.head.ancestors.have(place.seq, print) == Descent::No {
+                continue;
+            }
+            if let Some(Ok(written)) = self.put_aside(&self.layout.filed(place, print))? {
+                decisions.push(decision(&later.head));
+                later = written;
             }
         }
-        decisions.extend((last > 0).then(|| decision(over.head())));
+        decisions.extend((last > 0).then(|| decision(&later.head)));
+        decisions.reverse();
         Ok(decisions)
     }
 }

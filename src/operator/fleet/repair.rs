@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::audit::{Aside, Lying, comes_from, is_old, named};
+use super::audit::{Aside, Lying, comes_from, named};
 use super::error::FleetError;
 use super::reach::{Lies, Reach};
 use crate::base::text::bounded_text;
@@ -97,7 +97,7 @@ impl Reach {
         if let Some(head) = there.head.as_ref().filter(|head| head.print == print) {
             return Ok(Arc::clone(head));
         }
-        for key in [self.layout.kept(place, print), self.layout.filed(place)] {
+        for key in [self.layout.kept(place, print), self.layout.filed(place, print)] {
             if let Some(Ok(written)) = self.put_aside(&key)?
                 && written.print == print
             {
@@ -185,7 +185,8 @@ impl Reach {
         // What is replaced is filed, and what it goes on from.
         let mut said = None;
         let mut file = |head: &Arc<Written>| {
-            let (key, value) = (self.layout.filed(head.head.place), Value::Head(Arc::clone(head)));
+            let key = self.layout.filed(head.head.place, head.print);
+            let value = Value::Head(Arc::clone(head));
             drop(self.ask(&Act::Put { key, value, over: None }, &mut None));
         };
         there.head.iter().for_each(&mut file);
@@ -218,12 +219,11 @@ fn known(there: &There, lying: &Lying) -> Vec<Aside> {
 
 /// Those from which no other one comes.
 fn tips<'a>(known: &'a [Aside], lying: &Lying) -> Vec<&'a Aside> {
-    let newest = known.first();
     let is_tip = |aside: &&Aside| {
-        let (place, print) = (aside.place, aside.print);
-        let later = |other: &Aside| other.print != print && comes_from(&lying.filed, other, (place, print));
-        let is_old = newest.is_some_and(|newest| is_old(newest, (place, print)));
-        !known.iter().any(later) && (!is_old || Some(print) == newest.map(|newest| newest.print))
+        let of = (aside.place, aside.print);
+        let later = |other: &Aside| other.print != of.1 && comes_from(&lying.filed, other, of) != Some(false);
+        // What comes after it in number may come from it where nobody can show that it does not.
+        !known.iter().take_while(|other| other.print != of.1).any(later)
     };
     known.iter().filter(is_tip).collect()
 }

@@ -100,8 +100,11 @@ impl Reach {
         let asks = lying.rows.iter().filter(|(name, _)| !rows.contains(name));
         let asks = asks.filter_map(|(_, found)| found.row.as_ref().ok()).filter(|row| !row.state.is_last());
         let at = |key: &Key| lying.all.iter().find(|entry| entry.key == *key).map(|entry| entry.at);
-        let filed: Vec<(Place, Timestamp)> =
-            lying.filed.keys().filter_map(|place| Some((*place, at(&self.layout.filed(*place))?))).collect();
+        let filed = lying
+            .filed
+            .keys()
+            .filter_map(|(place, print)| Some((*place, *print, at(&self.layout.filed(*place, *print))?)));
+        let filed: Vec<(Place, Hex, Timestamp)> = filed.collect();
         let settled: Vec<(Place, Hex, Timestamp)> = lying
             .settled(&Aside::of(&over.written))
             .filter_map(|(place, print)| Some((place, print, at(&self.layout.kept(place, print))?)))
@@ -112,7 +115,8 @@ impl Reach {
         let stays = stays.filter(|of| !kept_gone.contains(of)).map(|(place, _)| place);
         let oldest = asks.map(|row| row.has).chain(stays).filter(|has| has.term == head.place.term).min();
         let mut gone: Vec<Key> = rows.iter().map(|name| self.layout.row(*name)).collect();
-        gone.extend(sweep.filed(oldest, &filed).into_iter().map(|place| self.layout.filed(place)));
+        let filed_gone = sweep.filed(oldest, &filed).into_iter();
+        gone.extend(filed_gone.map(|(place, print)| self.layout.filed(place, print)));
         gone.extend(kept_gone.into_iter().map(|(place, print)| self.layout.kept(place, print)));
         let probes = self.layout.probes();
         let handovers = self.handovers(&lying.all)?;

@@ -68,6 +68,9 @@ pub struct Traffic {
     /// guess allows, and a rollout that has seen some pairs knows better.
     #[serde(default)]
     pub discordant_is_known: bool,
+    /// In a fleet, how many processes its requests come to, as whoever judges has said last. Nothing where it is the traffic of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
 }
 
 /// How many different keys come within a time.
@@ -299,6 +302,7 @@ impl Traffic {
             by_hour: Vec::new(),
             keys: Vec::new(),
             discordant_is_known: false,
+            processes: None,
         }
     }
 }

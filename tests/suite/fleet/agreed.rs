@@ -353,6 +353,39 @@ fn a_rollback_that_the_others_hear_of_after_a_promotion_takes_live_back() {
     }
 }
 
+/// Bug: nobody heard of it where a guard took back what a person promoted in the same moment, without a watch. Cause: what whoever judges wants lowered is
+/// dropped once it is not on trial any more, whatever it has become. Fix: the person was first and stays right, and whoever judges tells what its guard
+/// has seen.
+#[test]
+fn a_guard_that_comes_too_late_for_a_promotion_without_a_watch_is_told() {
+    for is_watched in [false, true] {
+        let mut world = World::new(3);
+        world.steps(20, 0);
+        let rollout = staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.05));
+        rollout.canary(0.5).unwrap();
+        world.steps(6, 0);
+        let judge = world.members.iter().position(|member| member.fleet().unwrap().judges).unwrap();
+        let other = world.members[(judge + 1) % 3].rollout("bad").unwrap();
+        let bake = Bake::new(Duration::from_secs(if is_watched { 3_600 } else { 0 }));
+        world.wires[judge].overtake(move || other.bake(bake).promote().unwrap());
+        world.steps(40, 5);
+        let tell = |name: &str| world.members.iter().map(|member| told(member, name)).collect::<Vec<_>>();
+        let lapsed = tell("lapsed");
+        if is_watched {
+            assert_eq!(world.lives(), ["v1"; 3], "{}", world.told());
+            assert_eq!(lapsed, [0; 3], "{}", world.told());
+            continue;
+        }
+        assert_eq!(world.lives(), ["bad"; 3], "{}", world.told());
+        assert_eq!(tell("rolled_back"), [0; 3], "{}", world.told());
+        assert_eq!((lapsed[judge], lapsed.iter().sum::<usize>()), (1, 1), "{}", world.told());
+        let events = world.members[judge].events();
+        let by_guard =
+            |event: &EventKind| matches!(event, EventKind::Lapsed { cause: Cause::Guard { .. }, .. });
+        assert!(events.iter().any(|event| by_guard(&event.kind)), "{}", world.told());
+    }
+}
+
 /// Where nothing can come of it any more it is told.
 #[test]
 fn a_rollback_that_came_too_late_is_told() {
@@ -606,12 +639,35 @@ fn a_process_that_is_cut_off_judges_nothing() {
     assert_eq!(judges(&world), 1, "{}", world.told());
 }
 
-/// Bug: a plan that a fleet decides within minutes was told as one that cannot be decided. Cause: the forecast goes by the traffic of one process. Fix: as long as
-/// it does it says so.
+/// Bug: a plan that a fleet decides within minutes was told as one that cannot be decided. Cause: the forecast went by the traffic of one process. Fix: each
+/// says in its row what usually comes to it, and whoever judges what comes to all.
+#[test]
+fn a_forecast_goes_by_the_traffic_of_all_processes() {
+    let mut world = World::new(4);
+    // Each member looks at the ledger now and then, whoever judges.
+    world.steps(100, 1);
+    let seen: Vec<_> = world.members.iter().map(|member| member.traffic().unwrap()).collect();
+    for traffic in &seen {
+        assert_eq!(traffic.processes, Some(4), "{seen:#?}");
+        assert!((traffic.requests_per_second - 8.0).abs() < 0.8, "{}", traffic.requests_per_second);
+    }
+    // Half of two requests a second is not enough in two minutes, and half of eight is.
+    let step = Step::canary(0.5).unwrap().min_predictions(200).max_duration(Duration::from_secs(120));
+    let plan = Plan::new([step]).unwrap();
+    let other = world.members.iter().find(|member| !member.fleet().unwrap().judges).unwrap();
+    let rollout = staged(other, "v2").guard(guard::error_rate().at_most(0.5));
+    let forecast = rollout.forecast(&plan).unwrap();
+    assert!(forecast.undecidable.is_empty(), "{forecast}");
+    rollout.run(plan).unwrap();
+    assert_eq!(told(other, "undecidable"), 0, "{}", world.told());
+}
+
+/// Before whoever judges has said what comes to all, a forecast says that it does not know that.
 #[test]
 fn a_forecast_says_that_it_is_by_the_traffic_of_one_process() {
     let mut world = World::new(2);
-    world.steps(20, 1);
+    world.steps(3, 1);
+    assert_eq!(world.members[0].traffic().unwrap().processes, None);
     let plan = Plan::new([Step::canary(0.001).unwrap().max_duration(Duration::from_secs(60))]).unwrap();
     staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.02)).run(plan).unwrap();
     let events = world.members[0].events();

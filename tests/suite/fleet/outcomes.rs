@@ -847,3 +847,47 @@ fn while_a_secret_is_replaced_an_outcome_arrives_or_is_counted() {
     let arrived = world.sum(|member| fleet(member).outcomes_received + fleet(member).outcomes_unclaimed);
     assert_eq!(arrived, told[0] + told[1]);
 }
+
+/// Bug: a step that asked for outcomes lasted in a fleet as long as labels take to be complete, however soon they came, and a forecast was too early there.
+/// Cause: whoever judges counted those that are evidence, while a handle that is alone counts what comes in. Fix: rows tell what comes in.
+#[test]
+fn outcomes_that_a_step_asks_for_count_in_a_fleet_as_they_come() {
+    let how = || Labels::complete_after(Duration::from_secs(3_600));
+    let plan = || {
+        let later = Step::canary(0.6).unwrap().min_duration(Duration::from_secs(86_400));
+        Plan::new([Step::canary(0.3).unwrap().min_labels(50), later]).unwrap()
+    };
+    let weight = |handle: &Handle| handle.rollout("v2").unwrap().status().unwrap().weight.fraction();
+
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+    let alone: Handle = ModelHandle::builder("late")
+        .live("v1", version("v1"))
+        .task(Task::binary(|p: &f64| *p))
+        .labels(how())
+        .threads(Threads::manual().stripes(1))
+        .clock(clock.clone())
+        .seed(5)
+        .build()
+        .unwrap();
+    let rollout = alone.stage("v2", version("v2")).unwrap().guard(guard::error_rate().at_most(0.5));
+    rollout.run(plan()).unwrap();
+    let (mut chance, mut waiting, mut weights) = (Chance(9), Vec::new(), Vec::new());
+    for second in 0..120 {
+        waiting.extend((0..8).map(|_| (second + 10, alone.predict(&chance.next()).unwrap().id())));
+        for (_, id) in waiting.extract_if(.., |(known, _)| *known <= second) {
+            assert_eq!(alone.feedback(id, Outcome::class(0)), FeedbackOutcome::Counted);
+        }
+        alone.tick();
+        clock.advance(Duration::from_secs(1));
+        weights.push(weight(&alone));
+    }
+    assert_eq!((weights[8], weights[119]), (0.3, 0.6));
+
+    let mut world = World::with_labels(3, how());
+    let rollout = world.members[0].stage("v2", version("v2")).unwrap();
+    rollout.guard(guard::error_rate().at_most(0.5)).run(plan()).unwrap();
+    world.steps(8, 2);
+    assert_eq!(weight(&world.members[0]), 0.3);
+    world.steps(112, 2);
+    assert_eq!(weight(&world.members[0]), 0.6);
+}
