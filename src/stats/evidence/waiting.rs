@@ -340,4 +340,36 @@ mod tests {
             assert!(waiting.take(at(3_000)).slots.is_empty());
         }
     }
+
+    /// The same where it was written down in between, whether or not slots are as wide as they were.
+    #[cfg(feature = "state")]
+    #[test]
+    fn a_label_that_was_written_down_is_corrected_as_long_as_it_waits_and_never_afterwards() {
+        let maturities = [Maturity::AsTheyCome, Maturity::After(Duration::from_secs(160))];
+        let next = [maturities[0], maturities[1], Maturity::After(Duration::from_secs(1_600))];
+        for (before, after) in maturities.iter().flat_map(|before| next.map(|after| (*before, after))) {
+            let mut waiting = Waiting::new(before);
+            let place = waiting.count(at(1_000), |labels| label(labels, 1, Sign::Plus)).unwrap();
+            let restored = |waiting: &Waiting| {
+                let shift = Shift::between(at(2_000), at(1_500));
+                Waiting::new(after).restored(waiting.clone().saved(), shift)
+            };
+            let (mut there, moved) = restored(&waiting);
+            let case = format!("{before:?}, then {after:?}");
+            let correct = |waiting: &mut Waiting, place: Option<Place>| {
+                waiting.correct(place.expect(&case), |labels| {
+                    label(labels, 1, Sign::Minus);
+                    label(labels, 0, Sign::Plus);
+                });
+            };
+            correct(&mut there, moved.place(place));
+            let taken = there.take(at(9_000));
+            assert_eq!(taken.slots[0].1.requests.decided[2], [1, 0], "{case}");
+            // Once it is evidence, while others wait.
+            waiting.take(at(1_400));
+            waiting.count(at(1_400), |labels| label(labels, 1, Sign::Plus)).unwrap();
+            let (_, moved) = restored(&waiting);
+            assert_eq!(moved.place(place), None, "{case}");
+        }
+    }
 }

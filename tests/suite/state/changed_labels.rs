@@ -201,24 +201,33 @@ fn a_correction_after_a_start_leaves_alone_what_is_evidence() {
 /// A start's figures are of what came since: a correction takes nothing out of them that was never in.
 #[test]
 fn a_correction_after_a_start_takes_nothing_from_figures_that_begin_anew() {
-    let (clock, folder) = (clock(), Folder::new());
-    let start = || {
-        let labels = Labels::complete_after(seconds(1_600));
-        remembering(&clock, &folder.0).labels(labels).build().unwrap()
+    let figures = |corrects: bool| {
+        let (clock, folder) = (clock(), Folder::new());
+        let start = || {
+            let labels = Labels::complete_after(seconds(1_600));
+            remembering(&clock, &folder.0).labels(labels).build().unwrap()
+        };
+        let service = start();
+        service.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
+        let ids: Vec<_> = ask(&service, 40).iter().map(|answer| answer.id()).collect();
+        ids[..5].iter().for_each(|id| assert_eq!(service.feedback(*id, Outcome::class(1)), Counted));
+        end(service);
+        let service = start();
+        for (place, id) in ids[5..].iter().enumerate() {
+            assert_eq!(service.feedback(*id, Outcome::class(u16::from(place % 2 == 0))), Counted);
+        }
+        if corrects {
+            ids[..5].iter().for_each(|id| assert_eq!(service.feedback(*id, Outcome::class(0)), Corrected));
+        }
+        service.tick();
+        ["v1", "v2"].map(|version| {
+            let figures = total(&service.status(), version);
+            (figures.outcomes, accuracy(&figures))
+        })
     };
-    let service = start();
-    service.stage("v2", says("two", 0.9)).unwrap().canary(0.5).unwrap();
-    let ids: Vec<_> = ask(&service, 10).iter().map(|answer| answer.id()).collect();
-    ids[..5].iter().for_each(|id| assert_eq!(service.feedback(*id, Outcome::class(1)), Counted));
-    end(service);
-    let service = start();
-    ids[..5].iter().for_each(|id| assert_eq!(service.feedback(*id, Outcome::class(0)), Corrected));
-    ids[5..].iter().for_each(|id| assert_eq!(service.feedback(*id, Outcome::class(0)), Counted));
-    service.tick();
-    let figures = ["v1", "v2"].map(|version| total(&service.status(), version));
-    let outcomes: u64 = figures.iter().map(|figures| figures.outcomes).sum();
-    // One always says no, and the other yes.
-    assert_eq!((outcomes, figures.map(|of| accuracy(&of))), (5, [Some(1.0), Some(0.0)]));
+    let without = figures(false);
+    assert_eq!(without.iter().map(|(outcomes, _)| outcomes).sum::<u64>(), 35);
+    assert_eq!(figures(true), without);
 }
 
 /// What is sold after its silence was taken for nothing takes the place of that, also where the process has ended meanwhile; and what was told
