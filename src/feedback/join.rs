@@ -468,8 +468,18 @@ impl Joins {
                 return FeedbackOutcome::Refused(refusal);
             }
         };
+        #[cfg(feature = "state")]
+        if self.is_assumed(figure) && state.is_unsaved(&body) {
+            return FeedbackOutcome::Expired;
+        }
         let Some(row) = body.row else { return FeedbackOutcome::Thinned };
         self.count(state, &body, row, figure, &outcome.actual, (Some(known_at), now))
+    }
+
+    /// Whether an outcome of this figure is assumed where none comes.
+    #[cfg(feature = "state")]
+    fn is_assumed(&self, figure: u8) -> bool {
+        self.assumption.as_ref().is_some_and(|assumed| self.figure_of(&assumed.actual) == Ok(figure))
     }
 
     /// How old predictions are on average when the first that is known of them becomes known; nothing before anything was.
@@ -978,6 +988,15 @@ impl State {
     fn is_beyond(&self, exposure: u32, body: &Body) -> bool {
         self.intakes.get(&exposure).is_some_and(|registered| {
             registered.counts_until_retired && registered.retired.is_some_and(|until| body.at > until)
+        })
+    }
+
+    /// Whether a prediction was made after its life of the handle was saved the last time. That it waits for its silence is not known then, so
+    /// of all such predictions those alone would count that somebody says something of.
+    #[cfg(feature = "state")]
+    fn is_unsaved(&self, body: &Body) -> bool {
+        self.intakes.get(&body.exposure).is_some_and(|registered| {
+            registered.origin.is_some() && registered.retired.is_some_and(|until| body.at > until)
         })
     }
 

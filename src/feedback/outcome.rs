@@ -23,7 +23,8 @@ pub enum FeedbackOutcome {
     Settled,
     /// An outcome that became known later has come before, and stands: see [`Outcome::known_at`](crate::Outcome::known_at).
     Outdated,
-    /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
+    /// The prediction lies further back than outcomes are waited for, or its arm is forgotten; or it was made after its process had saved its
+    /// state the last time, and [silence](crate::options::Labels::assumed_after) means something: it is not known of which it would.
     Expired,
     /// The prediction is one of those whose outcomes do not count, because memory is bounded. Chosen by a hash of the
     /// id when the prediction was made, not by when its outcome came.

@@ -309,3 +309,53 @@ fn what_is_assumed_after_a_start_counts_in_its_segment() {
         assert_eq!(run(between), one_life, "{between:?}");
     }
 }
+
+/// Bug: of what was predicted after the last checkpoint before a crash, what was told counted after the start, and what stayed silent did not:
+/// evidence was of those who had clicked. Cause: which predictions wait for their silence is known as of the checkpoint, and outcomes were
+/// joined to any. Fix: where silence means something, an outcome of what was predicted after that is no evidence.
+#[test]
+fn what_was_predicted_after_the_last_checkpoint_is_no_evidence_where_its_silence_is_not_known() {
+    let run = |crashes: bool, more: usize| {
+        let (mut clock, folder) = (clock(), Folder::new());
+        let start = |clock: &Clock| {
+            remembering(clock, &folder.0)
+                .state(
+                    StateFolder::new(&folder.0)
+                        .checkpoint_every(seconds(3_600))
+                        .after_crash(AfterCrash::Resume),
+                )
+                .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+                .build()
+                .unwrap()
+        };
+        let service = start(&clock);
+        let limit = guard::accuracy().at_most_below_live(0.9);
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(limit);
+        rollout.canary(0.5).unwrap();
+        let saved: Vec<_> = ask(&service, 50).iter().map(|answer| answer.id()).collect();
+        tick(&service, &clock);
+        service.checkpoint().unwrap();
+        tick(&service, &clock);
+        let unsaved: Vec<_> = ask(&service, more).iter().map(|answer| answer.id()).collect();
+        tick(&service, &clock);
+        drop(rollout);
+        let service = if crashes {
+            drop(service);
+            // Ages are what counts, whatever the clock says.
+            clock = Clock::manual(Timestamp::from_unix_seconds(1_600_000_000));
+            start(&clock)
+        } else {
+            service
+        };
+        let tell = |id| service.feedback(id, Outcome::class(1));
+        saved[..10].iter().for_each(|id| assert_eq!(tell(*id), Counted));
+        let told: Vec<_> = unsaved.iter().take(20).map(|id| tell(*id)).collect();
+        clock.advance(seconds(120));
+        (0..3).for_each(|_| tick(&service, &clock));
+        (told, evidence(&service))
+    };
+    assert_eq!(run(false, 100).0, [Counted; 20], "in one life");
+    let (told, wrong) = run(true, 100);
+    assert_eq!(wrong, run(true, 0).1);
+    assert_eq!(told, [FeedbackOutcome::Expired; 20]);
+}
