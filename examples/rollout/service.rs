@@ -141,7 +141,7 @@ impl Delivery {
         self.delivered += 1;
         match handle.feedback(id, Outcome::class(late.into())) {
             FeedbackOutcome::Counted => self.counted += 1,
-            FeedbackOutcome::Settled => self.again += 1,
+            FeedbackOutcome::Repeated | FeedbackOutcome::Settled => self.again += 1,
             _ => {}
         }
         Ok(())

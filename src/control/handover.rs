@@ -108,7 +108,7 @@ impl Control {
                 (1..table.places()).map(|place| table.name_at(place)).collect()
             }),
             exposures: self.counters.iter().map(|counter| self.saved_exposure(counter, joins)).collect(),
-            joins: joins.save(true),
+            joins: joins.save(true, &self.evidence_exposures()),
         }
     }
 

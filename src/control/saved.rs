@@ -4,6 +4,7 @@
 //! [`SavedEvidence`] changes with every request and is written as differences where it is large. Figures are in neither: a
 //! window over the last minutes says nothing after a start.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -439,9 +440,16 @@ impl Control {
         SavedEvidence {
             attempts: self.attempts.iter().map(|attempt| self.attempt_evidence(attempt)).collect(),
             exposures: self.counters.iter().map(|counter| self.saved_exposure(counter, joins)).collect(),
-            joins: joins.save(all),
+            joins: joins.save(all, &self.evidence_exposures()),
             decisions: Vec::new(),
         }
+    }
+
+    /// The exposures whose labels are evidence in a rollout that runs, or will be.
+    pub(super) fn evidence_exposures(&self) -> HashSet<u32> {
+        let runs = |feed: &EvidenceFeed| self.attempt(feed.attempt).is_some();
+        let counters = self.counters.iter().filter(|counter| counter.feeds.evidence.iter().any(runs));
+        counters.map(|counter| counter.number).collect()
     }
 
     pub(super) fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
@@ -558,15 +566,19 @@ pub(crate) fn owners(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::feedback::id::SealKey;
+    use crate::base::share::Share;
+    use crate::feedback::id::{Body, Flags, PredictionId, Seal, SealKey};
     use crate::feedback::join::JoinLimits;
+    use crate::feedback::outcome::FeedbackOutcome;
     use crate::feedback::saved::Earlier;
     use crate::stats::counting::exposure::Awaited;
     use crate::stats::counting::intake::Intake;
     use crate::stats::evidence::waiting::Maturity;
     use crate::task::kept::{Kept, RANKING_DEPTH, Ranked};
-    use crate::task::outcome::Truth;
+    use crate::task::outcome::{Outcome, Truth};
 
     /// Bug: the state of a ranking service of 1,000 requests a second, where silence means something, could never be written again.
     /// Cause: all rows that wait were one record, and one of more than 64 MiB is refused. Fix: they are written in parts, as pages are.
@@ -595,7 +607,8 @@ mod tests {
             hidden: false,
             segment: None,
         }));
-        let parts = SavedEvidence { joins: before.save(true), ..SavedEvidence::default() }.in_parts();
+        let parts = SavedEvidence { joins: before.save(true, &HashSet::new()), ..SavedEvidence::default() }
+            .in_parts();
         let written: Vec<Vec<u8>> = parts.iter().map(|part| serde_json::to_vec(part).unwrap()).collect();
         let largest = written.iter().map(Vec::len).max().unwrap();
         // So many rows are less than a record holds, whatever is in each.
@@ -612,5 +625,57 @@ mod tests {
         };
         after.restore(read.joins, &std::iter::once((1, earlier)).collect(), Shift::default(), now);
         assert_eq!(after.counts().awaiting, ROWS);
+    }
+
+    /// So are outcomes that may be corrected, of which each may have a thousand relevant items; and what a later record says of one, or that
+    /// it cannot be corrected any more, holds.
+    #[test]
+    fn outcomes_that_may_be_corrected_are_written_in_parts_and_as_they_are_in_the_end() {
+        const ROWS: u64 = 300;
+        let kind = TaskKind::Ranking { depth: RANKING_DEPTH as u8 };
+        let key = SealKey::new([1; 16]);
+        let joins = || {
+            let limits = JoinLimits { correctable_max: 400, ..JoinLimits::default() };
+            Joins::new(1, key, kind, Truth::Independent, Arc::from([]), limits, None).unwrap()
+        };
+        let now = Timestamp::from_unix_seconds(1_700_000_000);
+        let intake = || Arc::new(Intake::new(kind, 0, Maturity::After(Duration::from_secs(86_400))));
+        let before = joins();
+        before.register(1, intake());
+        let tell = |joins: &Joins, row: u64, items: u64| {
+            let (unit, share, flags) = (row, Share::NONE, Flags::default());
+            let kept = Kept::List(Ranked::from_hashes([u32::MAX; RANKING_DEPTH]));
+            let (process, exposure, sequence, at) = (1, 1, row, now);
+            let (row, segment) = (Some(row), None);
+            let body = Body { process, exposure, sequence, unit, row, at, share, flags, kept, segment };
+            let id = PredictionId { body, seal: Seal::Made(key) };
+            joins.feedback(&id, &Outcome::relevant(0..items), now, |_| false)
+        };
+        (0..ROWS).for_each(|row| assert_eq!(tell(&before, row, 1_000), FeedbackOutcome::Counted));
+        let evidence = HashSet::from([1]);
+        let mut written = before.save(true, &evidence);
+        written.unpack();
+        let parts = written.split_rows(1_024);
+        let sizes: Vec<usize> = parts.iter().map(|part| serde_json::to_vec(part).unwrap().len()).collect();
+        assert!(sizes.len() > 5 && sizes.iter().all(|bytes| *bytes < 1_024 * 1_024), "{sizes:?}");
+        let mut read = SavedJoins::default();
+        parts.into_iter().chain([written]).for_each(|part| read.merge(part));
+        // One is corrected, and two hundred new ones push out the first hundred.
+        assert_eq!(tell(&before, 299, 5), FeedbackOutcome::Corrected);
+        (ROWS..ROWS + 200).for_each(|row| assert_eq!(tell(&before, row, 2), FeedbackOutcome::Counted));
+        let mut written = before.save(false, &evidence);
+        written.unpack();
+        assert!(serde_json::to_vec(&written).unwrap().len() < 100_000, "what has changed");
+        read.merge(written);
+
+        let after = joins();
+        let (number, retired, counts_until_retired) = (1, now, false);
+        let earlier = Earlier { origin: (1, 1), number, intake: intake(), retired, counts_until_retired };
+        after.restore(read, &std::iter::once((1, earlier)).collect(), Shift::default(), now);
+        assert_eq!(after.counts().correctable, 400);
+        assert_eq!(tell(&after, 99, 1_000), FeedbackOutcome::Settled);
+        assert_eq!(tell(&after, 100, 1_000), FeedbackOutcome::Repeated);
+        assert_eq!(tell(&after, 299, 5), FeedbackOutcome::Repeated);
+        assert_eq!(tell(&after, 499, 3), FeedbackOutcome::Corrected);
     }
 }

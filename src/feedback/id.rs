@@ -244,6 +244,20 @@ const FORMAT: u8 = 1;
 const PRINTED_MAX: usize = 200;
 
 impl Body {
+    /// The same as text, without a code: it is of this handle's own journal, and no id.
+    #[cfg(feature = "state")]
+    pub(crate) fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.encode())
+    }
+
+    /// Reads it back; nothing of what it cannot have written.
+    #[cfg(feature = "state")]
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let mut reader = Reader(&bytes);
+        reader.body().filter(|_| reader.0.is_empty())
+    }
+
     /// The bytes of the printed form, without its code.
     ///
     /// format `u8`, process `u64`, time in nanoseconds `u64`, exposure, sequence, row + 1 (0: none), rows from the unit's

@@ -31,7 +31,7 @@ use crate::stats::figures::tally::Sign;
 use crate::task::kept::Kept;
 use crate::task::kpi::Kpi;
 use crate::task::outcome::{Actual, Outcome, RELEVANT_MAX, Truth};
-use crate::task::segments::Table;
+use crate::task::segments::{Segment, Table};
 use crate::task::task::TaskKind;
 
 /// The limits of the join. Each has a default that suits a service with up to a thousand predictions a second.
@@ -109,7 +109,7 @@ impl ShadowHalf {
 pub(crate) type Key = (u32, u64);
 
 /// An outcome that may be corrected: of which prediction, and of which figure.
-type Known = (Key, u8);
+pub(super) type Known = (Key, u8);
 
 /// All joins of a handle.
 pub(crate) struct Joins {
@@ -133,10 +133,11 @@ pub(crate) struct Joins {
 pub(crate) struct State {
     pub(crate) intakes: OrderedMap<u32, Registered>,
     pub(crate) pages: HashMap<PageKey, Page>,
-    correctable: HashMap<Known, Correctable>,
-    correctable_order: VecDeque<(Timestamp, Known)>,
+    /// Shared with whoever writes them down, until they change.
+    pub(super) correctable: HashMap<Known, Arc<Correctable>>,
+    pub(super) correctable_order: VecDeque<(Timestamp, Known)>,
     /// The same of those that nobody has told: they go first.
-    assumed_order: VecDeque<(Timestamp, Known)>,
+    pub(super) assumed_order: VecDeque<(Timestamp, Known)>,
     /// The bytes that the outcomes that may be corrected take beside their rows.
     correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
@@ -183,6 +184,8 @@ pub(crate) struct Unsaved {
     pub(crate) pairs: Vec<Key>,
     /// At the end of those that wait.
     pub(crate) awaiting: usize,
+    /// Those that could be corrected when they were saved, and cannot any more: as many as there were of them at most.
+    pub(super) settled: Vec<Known>,
 }
 
 pub(crate) struct Registered {
@@ -207,14 +210,40 @@ impl Registered {
     }
 }
 
+/// An outcome that may be corrected.
+#[derive(Clone)]
 pub(crate) struct Correctable {
-    body: Body,
-    actual: Actual,
-    known_at: Timestamp,
+    /// The prediction as it was when the outcome was counted, also in a later life of the handle, which knows its exposure by another
+    /// number: chance, by which a sum was rounded, follows from it, and what is taken back must be what was added.
+    pub(super) body: Body,
+    pub(super) actual: Actual,
+    pub(super) known_at: Timestamp,
+    /// When it was counted.
+    #[cfg_attr(not(feature = "state"), expect(dead_code, reason = "read where rows are saved"))]
+    pub(super) counted_at: Timestamp,
     /// Nobody has told it.
-    assumed: bool,
-    labelled: Option<Place>,
-    shadows: Vec<ShadowHalf>,
+    pub(super) assumed: bool,
+    pub(super) labelled: Option<Place>,
+    pub(super) shadows: Vec<ShadowHalf>,
+    /// An earlier life of the handle has counted it: figures begin anew with each, and it is in none of this one's.
+    pub(super) is_earlier: bool,
+    /// It has come, or changed, since it was saved.
+    pub(super) unsaved: bool,
+    /// It was saved, as it was then.
+    pub(super) is_written: bool,
+}
+
+#[cfg(feature = "state")]
+impl Correctable {
+    /// Where it counts as evidence, of which exposures.
+    pub(super) fn places(&self, exposure: u32) -> impl Iterator<Item = (u32, Place)> {
+        let of_shadow = |half: &ShadowHalf| {
+            let ((own, pairs), labelled) = (half.exposures, half.labelled);
+            [labelled.0.map(|place| (own, place)), labelled.1.map(|place| (pairs, place))]
+        };
+        let own = self.labelled.map(|place| (exposure, place));
+        own.into_iter().chain(self.shadows.iter().flat_map(of_shadow).flatten())
+    }
 }
 
 pub(crate) enum Pair {
@@ -306,9 +335,9 @@ impl Joins {
         self.segments.as_ref().zip(body.segment).map(|(table, hash)| table.name(hash))
     }
 
-    /// The place of a segment, where requests have any.
-    pub(crate) fn segment_place(&self, hash: u32) -> Option<u16> {
-        self.segments.as_ref().map(|table| table.place(hash))
+    /// The segment that an id names, where requests have any.
+    pub(crate) fn segment_at(&self, hash: u32) -> Option<Segment> {
+        self.segments.as_ref().map(|table| table.at(hash))
     }
 
     /// Counts whether an answer was wrong in its segment, or takes it back.
@@ -439,8 +468,18 @@ impl Joins {
                 return FeedbackOutcome::Refused(refusal);
             }
         };
+        #[cfg(feature = "state")]
+        if self.is_assumed(figure) && state.is_unsaved(&body) {
+            return FeedbackOutcome::Expired;
+        }
         let Some(row) = body.row else { return FeedbackOutcome::Thinned };
         self.count(state, &body, row, figure, &outcome.actual, (Some(known_at), now))
+    }
+
+    /// Whether an outcome of this figure is assumed where none comes.
+    #[cfg(feature = "state")]
+    fn is_assumed(&self, figure: u8) -> bool {
+        self.assumption.as_ref().is_some_and(|assumed| self.figure_of(&assumed.actual) == Ok(figure))
     }
 
     /// How old predictions are on average when the first that is known of them becomes known; nothing before anything was.
@@ -451,7 +490,7 @@ impl Joins {
     }
 
     /// Where an outcome counts: 0 for the truth, above it the business figures.
-    fn figure_of(&self, actual: &Actual) -> Result<u8, FeedbackRefusal> {
+    pub(super) fn figure_of(&self, actual: &Actual) -> Result<u8, FeedbackRefusal> {
         match (self.kind, actual) {
             (_, Actual::Kpi { name, value }) => {
                 let place = self
@@ -515,7 +554,7 @@ impl Joins {
         let key = (body.exposure, body.sequence);
         if state.mark(PageKey::of(body.exposure, figure, row), row, body.at) {
             return if figure == TRUTH {
-                self.correct(state, key, actual, known_at, &intake)
+                self.correct(state, (key, figure), actual, known_at, &intake)
             } else {
                 self.replace_assumed(state, (key, figure), actual, &intake)
             };
@@ -531,14 +570,26 @@ impl Joins {
         };
         self.record(&intake, &body.kept, figure, actual, Sign::Plus, first_of_unit);
         let labelled = self.count_label(&intake, body, figure, actual);
-        if figure == TRUTH {
-            let shadows = self.pair_with_outcome(state, body, actual, !joint || first_of_unit);
-            let actual = actual.clone();
-            let correctable = Correctable { body: *body, actual, known_at, assumed, labelled, shadows };
-            state.remember((key, TRUTH), correctable, now, &self.limits);
-        } else if assumed {
-            let (actual, shadows) = (actual.clone(), Vec::new());
-            let correctable = Correctable { body: *body, actual, known_at, assumed, labelled, shadows };
+        let shadows = if figure == TRUTH {
+            self.pair_with_outcome(state, body, actual, !joint || first_of_unit)
+        } else {
+            Vec::new()
+        };
+        if figure == TRUTH || assumed {
+            let (body, actual, counted_at) = (*body, actual.clone(), now);
+            let (is_earlier, unsaved, is_written) = (false, true, false);
+            let correctable = Correctable {
+                body,
+                actual,
+                known_at,
+                counted_at,
+                assumed,
+                labelled,
+                shadows,
+                is_earlier,
+                unsaved,
+                is_written,
+            };
             state.remember((key, figure), correctable, now, &self.limits);
         }
         FeedbackOutcome::Counted
@@ -603,13 +654,13 @@ impl Joins {
         actual: &Actual,
         intake: &Intake,
     ) -> FeedbackOutcome {
-        let Some(assumed) = state.forget_correctable(&known) else { return FeedbackOutcome::Repeated };
+        let Some(assumed) = state.forget_correctable(&known) else { return FeedbackOutcome::Settled };
         if assumed.actual == *actual {
             return FeedbackOutcome::Repeated;
         }
         let (body, figure) = (&assumed.body, known.1);
         let outcomes = [(&assumed.actual, Sign::Minus), (actual, Sign::Plus)];
-        for (outcome, sign) in outcomes {
+        for (outcome, sign) in outcomes.into_iter().filter(|_| !assumed.is_earlier) {
             self.record(intake, &body.kept, figure, outcome, sign, false);
         }
         if let Some(place) = assumed.labelled {
@@ -625,25 +676,25 @@ impl Joins {
     fn correct(
         &self,
         state: &mut State,
-        key: Key,
+        known: Known,
         actual: &Actual,
         known_at: Timestamp,
         intake: &Intake,
     ) -> FeedbackOutcome {
-        let known = (key, TRUTH);
         let Some(earlier) = state.correctable.get_mut(&known) else { return FeedbackOutcome::Settled };
-        if earlier.actual == *actual {
-            (earlier.known_at, earlier.assumed) = (earlier.known_at.max(known_at), false);
-            return FeedbackOutcome::Repeated;
-        }
-        if known_at < earlier.known_at {
+        let is_same = earlier.actual == *actual;
+        if !is_same && known_at < earlier.known_at {
             return FeedbackOutcome::Outdated;
         }
-        earlier.assumed = false;
-        earlier.known_at = known_at;
+        let earlier = Arc::make_mut(earlier);
+        (earlier.known_at, earlier.assumed) = (earlier.known_at.max(known_at), false);
+        earlier.unsaved = true;
+        if is_same {
+            return FeedbackOutcome::Repeated;
+        }
         let body = &earlier.body;
         let outcomes = [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)];
-        for (outcome, sign) in outcomes {
+        for (outcome, sign) in outcomes.into_iter().filter(|_| !earlier.is_earlier) {
             self.record(intake, &body.kept, TRUTH, outcome, sign, false);
             for shadow in &earlier.shadows {
                 self.record_pair(shadow, &body.kept, outcome, sign, false);
@@ -679,16 +730,14 @@ impl Joins {
         let bytes = state.correctable_bytes + actual.bytes() - earlier.actual.bytes();
         if bytes > CORRECTABLE_BYTES_MAX {
             // There is no room for it beside the others: it counts, and is the last word.
-            state.correctable_bytes -= earlier.actual.bytes();
-            state.correctable.remove(&known);
-            state.counts.uncorrectable += 1;
+            state.settle_for_room(&known);
         } else {
             state.correctable_bytes = bytes;
             earlier.actual = actual.clone();
         }
         // Shadows whose turn is to come meet the corrected outcome.
-        if let Some(Pair::Known(known, ..)) = state.pairs.get_mut(&key) {
-            *known = actual.clone();
+        if let Some(Pair::Known(waiting, ..)) = state.pairs.get_mut(&known.0) {
+            *waiting = actual.clone();
         }
         FeedbackOutcome::Corrected
     }
@@ -794,7 +843,8 @@ impl Joins {
         if let Some(Pair::Known(actual, first_of_unit)) = state.pairs.remove(&key) {
             self.judge_pairs(&mut halves, body, &actual, first_of_unit);
             if let Some(correctable) = state.correctable.get_mut(&(key, TRUTH)) {
-                correctable.shadows = halves;
+                let correctable = Arc::make_mut(correctable);
+                (correctable.shadows, correctable.unsaved) = (halves, true);
             }
         } else if !halves.is_empty() {
             let pair = Pair::Answered(body.row, halves);
@@ -865,7 +915,6 @@ impl Joins {
         while state.awaiting.front().is_some_and(is_due) {
             let Some(awaited) = state.awaiting.pop_front() else { return };
             let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment } = awaited;
-            let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
             let flags = Flags::default()
@@ -942,6 +991,15 @@ impl State {
         })
     }
 
+    /// Whether a prediction was made after its life of the handle was saved the last time. That it waits for its silence is not known then, so
+    /// of all such predictions those alone would count that somebody says something of.
+    #[cfg(feature = "state")]
+    fn is_unsaved(&self, body: &Body) -> bool {
+        self.intakes.get(&body.exposure).is_some_and(|registered| {
+            registered.origin.is_some() && registered.retired.is_some_and(|until| body.at > until)
+        })
+    }
+
     /// How long ago a prediction was made, in whichever life of the handle.
     fn age(&self, body: &Body, now: Timestamp) -> Duration {
         #[cfg(feature = "state")]
@@ -991,8 +1049,7 @@ impl State {
                 return;
             }
         }
-        self.correctable_bytes += bytes;
-        self.correctable.insert(known, outcome);
+        self.insert_correctable(known, outcome);
         let order = if assumed { &mut self.assumed_order } else { &mut self.correctable_order };
         order.push_back((now, known));
         // Those that had no room any more once they were corrected leave their place in the order behind.
@@ -1029,10 +1086,40 @@ impl State {
         was_there
     }
 
-    fn forget_correctable(&mut self, known: &Known) -> Option<Correctable> {
-        let outcome = self.correctable.remove(known);
-        self.correctable_bytes -= outcome.as_ref().map_or(0, |outcome| outcome.actual.bytes());
-        outcome
+    fn insert_correctable(&mut self, known: Known, outcome: Correctable) {
+        self.correctable_bytes += outcome.actual.bytes();
+        self.correctable.insert(known, Arc::new(outcome));
+    }
+
+    fn forget_correctable(&mut self, known: &Known) -> Option<Arc<Correctable>> {
+        let outcome = self.correctable.remove(known)?;
+        self.correctable_bytes -= outcome.actual.bytes();
+        if let (Some(unsaved), true) = (&mut self.unsaved, outcome.is_written) {
+            unsaved.settled.push(*known);
+        }
+        Some(outcome)
+    }
+
+    /// Goes on with outcomes that another life of the handle, or another process, has counted. Of all that are then there those stay that may
+    /// be corrected, as far as there is room.
+    #[cfg(feature = "state")]
+    pub(super) fn go_on_correcting(
+        &mut self,
+        outcomes: impl Iterator<Item = (Known, Correctable)>,
+        limits: &JoinLimits,
+    ) {
+        for (known, outcome) in outcomes.filter(|_| !limits.correction.is_zero()) {
+            let order = if outcome.assumed { &mut self.assumed_order } else { &mut self.correctable_order };
+            order.push_back((outcome.counted_at, known));
+            self.insert_correctable(known, outcome);
+        }
+        for order in [&mut self.correctable_order, &mut self.assumed_order] {
+            order.make_contiguous().sort_by_key(|(at, _)| *at);
+        }
+        while (self.correctable.len() > limits.correctable_max
+            || self.correctable_bytes > CORRECTABLE_BYTES_MAX)
+            && self.let_go_of_one(false)
+        {}
     }
 
     pub(crate) fn keep_pair(&mut self, key: Key, pair: Pair, at: Timestamp, max: usize) {

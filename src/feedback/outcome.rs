@@ -11,17 +11,20 @@ use serde::{Deserialize, Serialize};
 pub enum FeedbackOutcome {
     /// It counts, in the figures of the version that was assigned.
     Counted,
-    /// It replaced an outcome that was different and still within the window for corrections.
+    /// It replaced an outcome that was different and still within the window for corrections. What has become evidence for guards stays
+    /// so. Of an outcome that came before the process was started the evidence is corrected, and no figure: those begin with the process.
     Corrected,
-    /// The same outcome had come before.
+    /// The same outcome had come before. Whoever delivers labels at least once, and is not sure of the last ones before a crash,
+    /// delivers them again and sees this, or [`Settled`](Self::Settled), for those that had been kept.
     Repeated,
-    /// An outcome had come before and stands: it came too long ago to be corrected, or before the process was started.
-    /// Whether this one differs from it is not known any more. Whoever delivers labels at least once, and is not sure of
-    /// the last ones before a crash, delivers them again and sees this for those that had been kept.
+    /// An outcome had come before and stands, and whether this one differs from it is not known any more: it came too long ago to be
+    /// [corrected](crate::options::Labels::corrections), it came before the process was started and a correction would change no evidence, or
+    /// it is a value of a business figure that somebody had told.
     Settled,
     /// An outcome that became known later has come before, and stands: see [`Outcome::known_at`](crate::Outcome::known_at).
     Outdated,
-    /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
+    /// The prediction lies further back than outcomes are waited for, or its arm is forgotten; or it was made after its process had saved its
+    /// state the last time, and [silence](crate::options::Labels::assumed_after) means something: it is not known of which it would.
     Expired,
     /// The prediction is one of those whose outcomes do not count, because memory is bounded. Chosen by a hash of the
     /// id when the prediction was made, not by when its outcome came.

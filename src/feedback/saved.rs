@@ -2,14 +2,18 @@
 //!
 //! What tells a repeat from a first outcome must be written together with what the outcome was counted in, or after a
 //! crash it would count twice or not at all. So all of it is read at one moment, under the lock under which outcomes are
-//! counted: the bits, the rows that wait, and the labels that wait for others of their time.
+//! counted: the bits, the rows that wait, the labels that wait for others of their time, and of each that may still be corrected what was told:
+//! it cannot be taken out of counts without that, and what nobody takes out becomes evidence.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::join::{Joins, Key, Pair, Registered, ShadowHalf, TRUTH, Unsaved, figure_of_kpi, kpi_of};
+use super::id::Body;
+use super::join::{
+    Correctable, Joins, Key, Known, Pair, Registered, ShadowHalf, TRUTH, Unsaved, figure_of_kpi, kpi_of,
+};
 use super::repeats::{Page, PageKey};
 use super::rows::Shared;
 use crate::base::clock::{Shift, Timestamp};
@@ -17,8 +21,9 @@ use crate::base::ordered::OrderedMap;
 use crate::base::packed::Packed;
 use crate::stats::counting::exposure::Awaited;
 use crate::stats::counting::intake::Intake;
-use crate::stats::evidence::waiting::SavedWaiting;
+use crate::stats::evidence::waiting::{Moved, Place, SavedWaiting, Waiting};
 use crate::task::kept::Kept;
+use crate::task::outcome::Actual;
 
 /// The joins as they are saved: all of them, or the changes since the last time.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -31,9 +36,17 @@ pub(crate) struct SavedJoins {
     pairs: Vec<SavedPair>,
     /// Rows of predictions whose silence will mean something.
     awaiting: Vec<SavedAwaited>,
-    /// The same before they are written: see [`unpack`](Self::unpack).
+    /// Outcomes that may be corrected and would change evidence by that, of which a later one replaces an earlier one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    correctable: Vec<SavedCorrectable>,
+    /// Those that cannot be corrected any more, by exposure, prediction and figure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    settled: Vec<(u32, u64, u8)>,
+    /// Both before they are written: see [`unpack`](Self::unpack).
     #[serde(skip)]
     shared: Shared,
+    #[serde(skip)]
+    shared_correctable: Vec<(Known, Arc<Correctable>)>,
     /// Bits that were promised, by when each slot of time began: always all of them.
     #[serde(default, rename = "promised")]
     issued: Vec<(Timestamp, u64)>,
@@ -68,6 +81,33 @@ struct SavedHalf {
     kept: Kept,
     reversed: bool,
     unit: bool,
+    /// Where it counts as evidence, once it does.
+    #[serde(default, skip_serializing_if = "is_nowhere")]
+    labelled: (Option<Place>, Option<Place>),
+}
+
+fn is_nowhere(labelled: &(Option<Place>, Option<Place>)) -> bool {
+    *labelled == (None, None)
+}
+
+/// An outcome that may be corrected.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct SavedCorrectable {
+    exposure: u32,
+    sequence: u64,
+    figure: u8,
+    /// The prediction as it was when this was counted, as text.
+    prediction: String,
+    actual: Actual,
+    known_at: Timestamp,
+    counted_at: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    assumed: bool,
+    /// Where it counts as evidence, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labelled: Option<Place>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shadows: Vec<SavedHalf>,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -82,12 +122,18 @@ struct SavedAwaited {
     counts: bool,
     #[serde(default)]
     hidden: bool,
+    /// The hash of its segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    segment: Option<u32>,
 }
 
 impl SavedJoins {
     /// Writes out what was shared, where no lock is held.
     pub(crate) fn unpack(&mut self) {
         self.awaiting.extend(std::mem::take(&mut self.shared).iter().map(SavedAwaited::of));
+        let correctable = std::mem::take(&mut self.shared_correctable);
+        self.correctable
+            .extend(correctable.iter().map(|(known, outcome)| SavedCorrectable::of(*known, outcome)));
     }
 
     /// Takes out pages, so many at a time, until no more than that are left.
@@ -112,6 +158,18 @@ impl SavedJoins {
             let awaiting = self.awaiting.drain(..together).collect();
             parts.push(SavedJoins { awaiting, ..SavedJoins::default() });
         }
+        // What they take follows from what was told: of a list of relevant items each is a part of a row.
+        let (mut rows, mut taken) = (Vec::new(), 0);
+        for row in std::mem::take(&mut self.correctable) {
+            taken += 1 + row.actual.bytes() / BYTES_OF_A_ROW;
+            rows.push(row);
+            if taken >= together {
+                let correctable = std::mem::take(&mut rows);
+                parts.push(SavedJoins { correctable, ..SavedJoins::default() });
+                taken = 0;
+            }
+        }
+        self.correctable = rows;
         parts
     }
 
@@ -123,6 +181,7 @@ impl SavedJoins {
         self.pages.retain(|page| !gone.contains(&page.exposure));
         self.pairs.retain(|pair| !gone.contains(&pair.exposure));
         self.awaiting.retain(|awaited| !gone.contains(&awaited.exposure));
+        self.correctable.retain(|outcome| !gone.contains(&outcome.exposure));
     }
 
     /// The same where business figures are declared at other places than they were; the bits of those that are not any more are gone.
@@ -144,6 +203,13 @@ impl SavedJoins {
         self.pages = pages.into_values().collect();
         self.pairs.extend(later.pairs);
         self.awaiting.extend(later.awaiting);
+        if !(later.correctable.is_empty() && later.settled.is_empty()) {
+            let with_key = |row: SavedCorrectable| (row.key(), row);
+            let mut correctable: BTreeMap<_, _> = self.correctable.drain(..).map(with_key).collect();
+            correctable.extend(later.correctable.into_iter().map(with_key));
+            later.settled.iter().for_each(|key| drop(correctable.remove(key)));
+            self.correctable = correctable.into_values().collect();
+        }
         (self.waiting, self.issued, self.shifts) = (later.waiting, later.issued, later.shifts);
     }
 }
@@ -156,14 +222,20 @@ impl Joins {
     }
 
     /// Returns what is to be written: all of it, or what has changed since the last time. Whatever is not written in
-    /// the end must be asked for again as a whole.
-    pub(crate) fn save(&self, all: bool) -> SavedJoins {
+    /// the end must be asked for again as a whole. `evidence` says of which exposures the labels are, or will be: only of those is it
+    /// written what a correction would take back, and only while they wait.
+    pub(crate) fn save(&self, all: bool, evidence: &HashSet<u32>) -> SavedJoins {
         let state = &mut *self.state.lock();
-        let Unsaved { pairs, awaiting } = state.unsaved.replace(Unsaved::default()).unwrap_or_default();
+        let Unsaved { pairs, awaiting, settled } =
+            state.unsaved.replace(Unsaved::default()).unwrap_or_default();
         let waiting = state.intakes.iter().filter_map(|(exposure, registered)| {
             let waiting = registered.intake.waiting();
-            (!waiting.is_none()).then(|| (*exposure, waiting.saved()))
+            (!waiting.is_none()).then_some((*exposure, waiting))
         });
+        let waiting: OrderedMap<u32, Waiting> = waiting.collect();
+        let waits = |(exposure, place): (u32, Place)| {
+            evidence.contains(&exposure) && waiting.get(&exposure).is_some_and(|waiting| waiting.holds(place))
+        };
         let pages = state.pages.iter_mut().filter(|(_, page)| all || page.unsaved).map(|(key, page)| {
             page.unsaved = false;
             page.saved(*key)
@@ -175,25 +247,32 @@ impl Joins {
         let mut pairs: Vec<SavedPair> = pairs
             .filter_map(|(at, key)| {
                 let Some(Pair::Answered(row, halves)) = state.pairs.get(key) else { return None };
-                let halves = halves.iter().map(|half| SavedHalf {
-                    own: half.exposures.0,
-                    pairs: half.exposures.1,
-                    kept: half.kept,
-                    reversed: half.reversed,
-                    unit: half.unit,
-                });
+                let halves = halves.iter().map(SavedHalf::of).collect();
                 let (exposure, sequence) = *key;
-                Some(SavedPair { exposure, sequence, row: *row, at: *at, halves: halves.collect() })
+                Some(SavedPair { exposure, sequence, row: *row, at: *at, halves })
             })
             .collect();
         pairs.reverse();
+        let correctable = state.correctable.iter_mut().filter(|(((exposure, _), _), outcome)| {
+            (all || outcome.unsaved) && outcome.places(*exposure).any(waits)
+        });
+        let shared_correctable = correctable.map(|(known, outcome)| {
+            let changed = Arc::make_mut(outcome);
+            (changed.unsaved, changed.is_written) = (false, true);
+            (*known, Arc::clone(outcome))
+        });
+        let shared_correctable = shared_correctable.collect();
+        let settled = if all { Vec::new() } else { settled };
         let count = if all { state.awaiting.len() } else { awaiting.min(state.awaiting.len()) };
         SavedJoins {
-            waiting: waiting.collect(),
+            waiting: waiting.into_iter().map(|(exposure, waiting)| (exposure, waiting.saved())).collect(),
             pages: pages.collect(),
             pairs,
             awaiting: Vec::new(),
+            correctable: Vec::new(),
+            settled: settled.into_iter().map(key_of).collect(),
             shared: state.awaiting.last(count),
+            shared_correctable,
             issued: state.issued.saved(self.limits.horizon),
             shifts: state.shifts.iter().map(|(life, shift)| (*life, *shift)).collect(),
         }
@@ -211,10 +290,11 @@ impl Joins {
     ) {
         let state = &mut *self.state.lock();
         let mut waiting: OrderedMap<_, _> = saved.waiting.into_iter().collect();
+        let mut moved = OrderedMap::new();
         for (number, earlier) in exposures {
             let intake = Arc::clone(&earlier.intake);
             if let Some(waiting) = waiting.remove(number) {
-                intake.restore(waiting, shift);
+                moved.insert(*number, intake.restore(waiting, shift));
             }
             state.earlier.insert(earlier.origin, earlier.number);
             let (life, _) = earlier.origin;
@@ -244,7 +324,7 @@ impl Joins {
             let Some(earlier) = exposures.get(&pair.exposure) else { continue };
             let met =
                 pair.row.is_some_and(|row| state.is_marked(PageKey::of(earlier.number, TRUTH, row), row));
-            let halves = pair.halves.iter().filter_map(|half| half.restored(exposures));
+            let halves = pair.halves.iter().filter_map(|half| half.restored(exposures, &moved));
             let halves: Vec<ShadowHalf> = halves.collect();
             if !met && !halves.is_empty() {
                 let key = (earlier.number, pair.sequence);
@@ -261,6 +341,16 @@ impl Joins {
         awaiting.extend(saved.awaiting.iter().filter_map(of));
         awaiting.sort_by_key(|awaited| awaited.at);
         state.awaiting.extend(awaiting);
+        let correctable = saved.correctable.into_iter().filter_map(|row| {
+            // Of another task, or of a business figure that is not any more, nothing is evidence still.
+            let figure = self.figure_of(&row.actual).ok()?;
+            let exposure = exposures.get(&row.exposure)?.number;
+            let (sequence, outcome) = (row.sequence, row.restored(exposures, &moved, shift, now)?);
+            // Of what has become evidence there is nothing to take back.
+            let waits = outcome.places(exposure).next().is_some();
+            waits.then_some((((exposure, sequence), figure), outcome))
+        });
+        state.go_on_correcting(correctable, &self.limits);
         let issued = saved.issued.into_iter().map(|(began, rows)| (shift.of(began), rows));
         state.issued.merge(issued, now, self.limits.horizon);
         state.forget(now, &self.limits);
@@ -310,10 +400,20 @@ impl SavedPage {
 }
 
 impl SavedHalf {
-    fn restored(&self, exposures: &OrderedMap<u32, Earlier>) -> Option<ShadowHalf> {
+    fn of(half: &ShadowHalf) -> Self {
+        let ShadowHalf { exposures: (own, pairs), kept, reversed, unit, labelled, .. } = *half;
+        Self { own, pairs, kept, reversed, unit, labelled }
+    }
+
+    fn restored(
+        &self,
+        exposures: &OrderedMap<u32, Earlier>,
+        moved: &OrderedMap<u32, Moved>,
+    ) -> Option<ShadowHalf> {
         let (own, pairs) = (exposures.get(&self.own)?, exposures.get(&self.pairs)?);
+        let place = |exposure: u32, before: Option<Place>| moved.get(&exposure)?.place(before?);
         Some(ShadowHalf {
-            labelled: (None, None),
+            labelled: (place(self.own, self.labelled.0), place(self.pairs, self.labelled.1)),
             own: Arc::clone(&own.intake),
             pairs: Arc::clone(&pairs.intake),
             exposures: (own.number, pairs.number),
@@ -324,16 +424,70 @@ impl SavedHalf {
     }
 }
 
+/// How many bytes beside it make one row of two, as it is written.
+const BYTES_OF_A_ROW: usize = 128;
+
+fn key_of(((exposure, sequence), figure): Known) -> (u32, u64, u8) {
+    (exposure, sequence, figure)
+}
+
+impl SavedCorrectable {
+    fn key(&self) -> (u32, u64, u8) {
+        (self.exposure, self.sequence, self.figure)
+    }
+
+    fn of(known: Known, outcome: &Correctable) -> Self {
+        let (exposure, sequence, figure) = key_of(known);
+        let Correctable { known_at, counted_at, assumed, labelled, .. } = *outcome;
+        let (prediction, actual) = (outcome.body.to_text(), outcome.actual.clone());
+        let shadows = outcome.shadows.iter().map(SavedHalf::of).collect();
+        Self {
+            exposure,
+            sequence,
+            figure,
+            prediction,
+            actual,
+            known_at,
+            counted_at,
+            assumed,
+            labelled,
+            shadows,
+        }
+    }
+
+    fn restored(
+        self,
+        exposures: &OrderedMap<u32, Earlier>,
+        moved: &OrderedMap<u32, Moved>,
+        shift: Shift,
+        now: Timestamp,
+    ) -> Option<Correctable> {
+        let place = |before: Place| moved.get(&self.exposure)?.place(before);
+        Some(Correctable {
+            body: Body::from_text(&self.prediction)?,
+            actual: self.actual,
+            // Told by somebody else's clock, which nobody has set; or by this machine's, on which what was known lies behind.
+            known_at: self.known_at.min(now),
+            counted_at: shift.of(self.counted_at).min(now),
+            assumed: self.assumed,
+            labelled: self.labelled.and_then(place),
+            shadows: self.shadows.iter().filter_map(|half| half.restored(exposures, moved)).collect(),
+            is_earlier: true,
+            unsaved: true,
+            is_written: false,
+        })
+    }
+}
+
 impl SavedAwaited {
     fn of(awaited: &Awaited) -> Self {
-        let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, .. } = *awaited;
-        Self { exposure, sequence, row, unit, at, kept, keyed, counts, hidden }
+        let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment } = *awaited;
+        Self { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment }
     }
 
     fn restored(&self, exposure: u32, shift: Shift) -> Awaited {
-        let Self { sequence, row, unit, at, kept, keyed, counts, hidden, .. } = *self;
+        let Self { sequence, row, unit, at, kept, keyed, counts, hidden, segment, .. } = *self;
         let at = shift.of(at);
-        // In no segment: what it was called is known to the life that saw it alone.
-        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment: None }
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment }
     }
 }

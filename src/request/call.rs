@@ -796,7 +796,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             censored,
             hidden: hides,
             thinning: self.joins.row_thinning(),
-            segment: segment.map(|segment| segment.place),
+            segment,
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored).with(Flags::HIDDEN, hides);
         let counted = call.arm.exposure.record(lane(), &request);

@@ -315,7 +315,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             censored: false,
             hidden: false,
             thinning: 0,
-            segment: answered.body.segment.and_then(|hash| joins.segment_place(hash)),
+            segment: answered.body.segment.and_then(|hash| joins.segment_at(hash)),
         };
         entry.exposure.record(lane(), &request);
         let queue_nanos = started.nanos_since(waiting.queued);

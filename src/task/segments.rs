@@ -113,15 +113,9 @@ impl Table {
         known.iter().find(|(of, _)| *of == hash).map_or(&self.other, |(_, name)| name).clone()
     }
 
-    /// The place of a segment that an id names.
-    pub(crate) fn place(&self, hash: u32) -> u16 {
-        place(&self.known.load(), hash).unwrap_or_default()
-    }
-
-    /// Returns the hash that ids give the segment of a place.
-    pub(crate) fn hash_at(&self, place: u16) -> u32 {
-        let known = self.known.load();
-        usize::from(place).checked_sub(1).and_then(|place| known.get(place)).map_or(0, |(hash, _)| *hash)
+    /// The segment that an id names.
+    pub(crate) fn at(&self, hash: u32) -> Segment {
+        Segment { hash, place: place(&self.known.load(), hash).unwrap_or_default() }
     }
 
     /// The label of a place.

@@ -128,6 +128,7 @@ mod stats {
 
 #[cfg(feature = "state")]
 mod state {
+    mod changed_labels;
     mod remembering;
     mod starting_again;
 }

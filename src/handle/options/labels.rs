@@ -89,7 +89,8 @@ impl Labels {
     /// where nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept
     /// at a time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and
     /// the rest does not. Outcomes are [waited for](Self::horizon) at least twice as long. What is told after it was assumed takes its place, as far as
-    /// [corrections](Self::corrections) go: the value of a business figure once. Where it is said when labels are
+    /// [corrections](Self::corrections) go, and is [`Settled`](crate::feedback::FeedbackOutcome::Settled) beyond that: the value of a business
+    /// figure once. Where it is said when labels are
     /// [complete](Self::complete_after), silence is settled by then: a longer `horizon` is refused. So is what comes [at random](Self::at_random),
     /// of which silence says nothing.
     pub fn assumed_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
@@ -115,10 +116,11 @@ impl Labels {
     }
 
     /// How long an outcome may be corrected by a different one. The default is an hour, for the last 65,536 outcomes: what was
-    /// assumed goes before what was told. Zero means never. An outcome that was told before the process was started stands as it was told
-    /// then, also where it waits to be evidence still, and a later one is
-    /// [`Settled`](crate::feedback::FeedbackOutcome::Settled): where labels are corrected in bulk, correct them before a restart, or
-    /// tell them once they are right.
+    /// assumed goes before what was told. Zero means never. What has become evidence for guards stays so: labels that are corrected in bulk
+    /// are evidence as corrected where the window is open until then, so let it be as long as until they are
+    /// [complete](Self::complete_after). A later one is [`Settled`](crate::feedback::FeedbackOutcome::Settled), and so is a second value that
+    /// is told of a business figure. This goes on over a start from [state](crate::Builder::state), and with the heir of a process of a fleet, for
+    /// outcomes that wait to be evidence in a rollout; any other one from before a start is settled.
     pub fn corrections(mut self, window: Duration) -> Self {
         self.corrections = window;
         self

@@ -53,9 +53,10 @@ impl StateFolder {
     }
 
     /// How often evidence is written where nothing is decided. The default is every ten seconds. What was seen since is
-    /// not known to a start after a crash: a shorter interval loses less and writes more, each time 724 bytes with no
+    /// not known to a start after a crash, nor what of it [stays silent](super::Labels::assumed_after): a shorter interval loses less and writes more, each time 724 bytes with no
     /// rollout, 30 to 70 kilobytes with one under three guards, and up to 400 where users are counted by key
-    /// (`tests/suite/state/remembering.rs`). Zero means at every tick.
+    /// (`tests/suite/state/remembering.rs`); and of each label that came since, waits to be evidence and may be
+    /// [corrected](super::Labels::corrections), some 220 bytes more. Zero means at every tick.
     pub fn checkpoint_every(mut self, interval: Duration) -> Self {
         self.checkpoint_every = interval;
         self

@@ -23,6 +23,7 @@ use crate::stats::figures::latency_limit::LatencyLimit;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::{Additive, Events};
 use crate::task::kept::Kept;
+use crate::task::segments::Segment;
 use crate::task::task::TaskKind;
 
 /// Threads that a handle expects to write figures at once; more share stripes.
@@ -131,8 +132,9 @@ impl Units {
 
     /// Counts the unit of a segment.
     #[inline]
-    fn count_segment(&mut self, segment: Option<u16>, keyed: bool, outcome: UnitOutcome) {
-        let Some(units) = segment.and_then(|place| self.segments.get_mut(usize::from(place))) else { return };
+    fn count_segment(&mut self, segment: Option<Segment>, keyed: bool, outcome: UnitOutcome) {
+        let units = segment.and_then(|segment| self.segments.get_mut(usize::from(segment.place)));
+        let Some(units) = units else { return };
         let (events, refused) = if keyed {
             (&mut units.keys, &mut units.refused_keys)
         } else {
@@ -189,8 +191,8 @@ pub(crate) struct Awaited {
     pub(crate) counts: bool,
     /// The answer would have hidden its truth, and was let through by chance.
     pub(crate) hidden: bool,
-    /// The place of its segment, where requests have any.
-    pub(crate) segment: Option<u16>,
+    /// The hash of its segment, where requests have any: another life of the handle, which may wait on, has other places.
+    pub(crate) segment: Option<u32>,
 }
 
 /// One request, to be counted.
@@ -216,8 +218,8 @@ pub(crate) struct Request<'a> {
     pub(crate) hidden: bool,
     /// See [`survives`].
     pub(crate) thinning: u32,
-    /// The place of its segment, where requests have any.
-    pub(crate) segment: Option<u16>,
+    /// Its segment, where requests have any.
+    pub(crate) segment: Option<Segment>,
 }
 
 /// What became of a request at whoever is held against the version: live, or the version before a live that is watched.
@@ -364,7 +366,8 @@ impl Exposure {
                 let (exposure, at, kept) = (self.number, request.at, *kept);
                 let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
                 let (row, keyed) = (given, request.key.is_some());
-                let Request { hidden, segment, .. } = *request;
+                let hidden = request.hidden;
+                let segment = request.segment.map(|segment| segment.hash);
                 let awaited =
                     Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment };
                 stripe.awaited.push(awaited);

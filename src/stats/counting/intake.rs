@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::stats::evidence::pair::PairCounts;
-#[cfg(feature = "state")]
-use crate::stats::evidence::waiting::SavedWaiting;
 use crate::stats::evidence::waiting::{Labels, Maturity, Place, Taken, Waiting};
+#[cfg(feature = "state")]
+use crate::stats::evidence::waiting::{Moved, SavedWaiting};
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::Additive;
@@ -68,11 +68,13 @@ impl Intake {
         count(self.collected.lock().figures.get_or_insert_with(new))
     }
 
-    /// Goes on with labels that waited when they were saved.
+    /// Goes on with labels that waited when they were saved, and says where they are now.
     #[cfg(feature = "state")]
-    pub(crate) fn restore(&self, saved: SavedWaiting, shift: Shift) {
+    pub(crate) fn restore(&self, saved: SavedWaiting, shift: Shift) -> Moved {
         let waiting = &mut self.collected.lock().waiting;
-        *waiting = waiting.restored(saved, shift);
+        let (restored, moved) = waiting.restored(saved, shift);
+        *waiting = restored;
+        moved
     }
 
     /// The labels that wait.

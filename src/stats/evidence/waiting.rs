@@ -65,7 +65,6 @@ impl Maturity {
     }
 
     /// The last moment of a slot.
-    #[cfg(feature = "state")]
     fn slot_ended(self, slot: u64) -> Timestamp {
         match self {
             Self::AsTheyCome => Timestamp::default(),
@@ -133,10 +132,41 @@ pub(crate) struct Waiting {
 }
 
 /// Where a label was counted, so that it can be corrected as long as it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    slot: u64,
+    /// The last moment of its slot: how wide a slot is follows from an option, and may be another in the next life of the handle.
+    ended: Timestamp,
     takes: u64,
+}
+
+/// Where labels are now that were counted before they were written down.
+#[cfg(feature = "state")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    /// What had become evidence when they were.
+    taken_until: Timestamp,
+    takes: u64,
+    shift: Shift,
+    maturity: Maturity,
+    taken_before: u64,
+}
+
+#[cfg(feature = "state")]
+impl Moved {
+    /// The place now; nothing where the label has become evidence.
+    pub(crate) fn place(&self, place: Place) -> Option<Place> {
+        // Where labels count as they come no slot ends, and how often they were taken tells it alone.
+        let waited = place.ended == Timestamp::default() || place.ended >= self.taken_until;
+        (waited && place.takes == self.takes).then(|| {
+            let slot = self.slot(place.ended);
+            Place { ended: self.maturity.slot_ended(slot), takes: self.takes }
+        })
+    }
+
+    /// The slot of those that waited until a moment.
+    fn slot(&self, ended: Timestamp) -> u64 {
+        self.maturity.slot(self.shift.of(ended)).max(self.taken_before)
+    }
 }
 
 /// Labels that wait, as they are written: by moments, since how wide a slot is follows from an option.
@@ -149,6 +179,14 @@ pub(crate) struct SavedWaiting {
     /// Labels of predictions made before this have become evidence.
     #[serde(default)]
     taken_until: Timestamp,
+    /// How often labels were taken that count as they come.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    takes: u64,
+}
+
+#[cfg(feature = "state")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Labels that have become evidence.
@@ -179,23 +217,25 @@ impl Waiting {
 
     /// Returns what is to be written to go on from there.
     #[cfg(feature = "state")]
-    pub(crate) fn saved(&self) -> SavedWaiting {
-        let ended = |slot| self.maturity.slot_ended(slot);
-        let slots = self.slots.iter().map(|(slot, labels)| (ended(*slot), labels.clone())).collect();
-        SavedWaiting { slots, taken_until: self.taken() }
+    pub(crate) fn saved(self) -> SavedWaiting {
+        let (taken_until, takes, maturity) = (self.taken(), self.takes, self.maturity);
+        let ended = |slot| maturity.slot_ended(slot);
+        let slots = self.slots.into_iter().map(|(slot, labels)| (ended(slot), labels)).collect();
+        SavedWaiting { slots, taken_until, takes }
     }
 
-    /// Goes on from what was written, whatever the maturity was.
+    /// Goes on from what was written, whatever the maturity was; and says where what was counted is now.
     #[cfg(feature = "state")]
-    pub(crate) fn restored(&self, saved: SavedWaiting, shift: Shift) -> Self {
-        let taken_until = shift.of(saved.taken_until);
-        let taken_before = self.maturity.slot(taken_until);
-        let mut restored = Self { taken_before, taken_until, ..self.like() };
-        for (ended, labels) in saved.slots {
-            let slot = self.maturity.slot(shift.of(ended)).max(taken_before);
-            restored.slots.entry(slot).or_default().merge(&labels);
+    pub(crate) fn restored(&self, saved: SavedWaiting, shift: Shift) -> (Self, Moved) {
+        let SavedWaiting { slots, taken_until: before, takes } = saved;
+        let (maturity, taken_until) = (self.maturity, shift.of(before));
+        let taken_before = maturity.slot(taken_until);
+        let mut restored = Self { taken_before, taken_until, takes, ..self.like() };
+        let moved = Moved { taken_until: before, takes, shift, maturity, taken_before };
+        for (ended, labels) in slots {
+            restored.slots.entry(moved.slot(ended)).or_default().merge(&labels);
         }
-        restored
+        (restored, moved)
     }
 
     /// None waiting, at the same maturity.
@@ -211,17 +251,21 @@ impl Waiting {
             return None;
         }
         count(self.slots.entry(slot).or_default());
-        Some(Place { slot, takes: self.takes })
+        Some(Place { ended: self.maturity.slot_ended(slot), takes: self.takes })
     }
 
     /// Changes what was counted there, if it is still there. What has become evidence stays as it was.
     pub(crate) fn correct(&mut self, place: Place, correct: impl FnOnce(&mut Labels)) {
-        let there = match self.maturity {
+        if self.holds(place) {
+            correct(self.slots.entry(self.maturity.slot(place.ended)).or_default());
+        }
+    }
+
+    /// Whether what was counted there still waits.
+    pub(crate) fn holds(&self, place: Place) -> bool {
+        match self.maturity {
             Maturity::AsTheyCome => place.takes == self.takes,
-            Maturity::After(_) => place.slot >= self.taken_before,
-        };
-        if there {
-            correct(self.slots.entry(place.slot).or_default());
+            Maturity::After(_) => self.maturity.slot(place.ended) >= self.taken_before,
         }
     }
 
@@ -294,6 +338,38 @@ mod tests {
             assert_eq!(taken.slots[0].1.requests.decided[2], [1, 0]);
             correct(&mut waiting);
             assert!(waiting.take(at(3_000)).slots.is_empty());
+        }
+    }
+
+    /// The same where it was written down in between, whether or not slots are as wide as they were.
+    #[cfg(feature = "state")]
+    #[test]
+    fn a_label_that_was_written_down_is_corrected_as_long_as_it_waits_and_never_afterwards() {
+        let maturities = [Maturity::AsTheyCome, Maturity::After(Duration::from_secs(160))];
+        let next = [maturities[0], maturities[1], Maturity::After(Duration::from_secs(1_600))];
+        for (before, after) in maturities.iter().flat_map(|before| next.map(|after| (*before, after))) {
+            let mut waiting = Waiting::new(before);
+            let place = waiting.count(at(1_000), |labels| label(labels, 1, Sign::Plus)).unwrap();
+            let restored = |waiting: &Waiting| {
+                let shift = Shift::between(at(2_000), at(1_500));
+                Waiting::new(after).restored(waiting.clone().saved(), shift)
+            };
+            let (mut there, moved) = restored(&waiting);
+            let case = format!("{before:?}, then {after:?}");
+            let correct = |waiting: &mut Waiting, place: Option<Place>| {
+                waiting.correct(place.expect(&case), |labels| {
+                    label(labels, 1, Sign::Minus);
+                    label(labels, 0, Sign::Plus);
+                });
+            };
+            correct(&mut there, moved.place(place));
+            let taken = there.take(at(9_000));
+            assert_eq!(taken.slots[0].1.requests.decided[2], [1, 0], "{case}");
+            // Once it is evidence, while others wait.
+            waiting.take(at(1_400));
+            waiting.count(at(1_400), |labels| label(labels, 1, Sign::Plus)).unwrap();
+            let (_, moved) = restored(&waiting);
+            assert_eq!(moved.place(place), None, "{case}");
         }
     }
 }

@@ -620,6 +620,45 @@ fn the_silence_of_a_process_that_has_ended_is_heard_by_its_heir() {
     assert_eq!(assumed(&world), 199);
 }
 
+/// Bug: labels that were corrected after their process had ended stayed as they were told at first, and a candidate that was much worse was
+/// promoted by them. Cause: what was told was known to the process that ended alone. Fix: it leaves that too, while it waits.
+#[test]
+fn what_was_told_to_a_process_that_has_ended_is_corrected_with_its_heir() {
+    let mut world = World::with_labels(2, Labels::complete_after(Duration::from_secs(2_000)));
+    tried(&world, "bad");
+    world.steps(10, 0);
+    let told_first = |n: u32| {
+        let answer = world.members[1].predict(&(f64::from(n) / 2_400.0)).unwrap();
+        // Whatever was said was right.
+        let said = Outcome::class(u16::from(*answer.output() >= 0.5));
+        assert_eq!(world.members[1].feedback(answer.id(), said), FeedbackOutcome::Counted);
+        answer.id()
+    };
+    let ids: Vec<PredictionId> = (0..2_400).map(told_first).collect();
+    world.steps(10, 0);
+    drop(deployed(&mut world, 1));
+    world.rest(800);
+    assert_eq!(world.sum(|member| member.fleet().unwrap().taken_over), 1);
+    for some in ids.chunks(400) {
+        told(&world, some);
+        world.steps(30, 0);
+    }
+    let feedback = |of: fn(&FeedbackCounts) -> u64| world.sum(|member| of(&member.status().feedback));
+    let (corrected, repeated) = (feedback(|counts| counts.corrected), feedback(|counts| counts.repeated));
+    assert_eq!((corrected + repeated, feedback(|counts| counts.settled)), (2_400, 0));
+    assert!(corrected > 300, "{corrected}");
+    world.rest(1_600);
+    let taken_back =
+        |event: &EventKind| matches!(event, EventKind::Aborted { version, .. } if *version == "bad");
+    for member in &world.members {
+        assert!(
+            member.events().iter().any(|event| taken_back(&event.kind)),
+            "{:?}",
+            member.status().rollouts
+        );
+    }
+}
+
 /// Bug: where many more processes ended at once than stayed, outcomes for those that waited longest for an heir were given up. Cause: what
 /// was left and what was not looked the same to whoever had outcomes. Fix: while what was left counts, they wait.
 #[test]

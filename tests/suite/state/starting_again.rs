@@ -236,7 +236,7 @@ fn business_figures_that_are_declared_in_another_order_are_judged_by_their_own()
 
     let service = start(["purchase", "click"]);
     let said = |name: &str| service.feedback(unsold, Outcome::kpi(name, 1.0));
-    assert_eq!([said("click"), said("purchase")], [FeedbackOutcome::Repeated, FeedbackOutcome::Counted]);
+    assert_eq!([said("click"), said("purchase")], [FeedbackOutcome::Settled, FeedbackOutcome::Counted]);
     (0..3).for_each(|_| tick(&service, &clock));
     let rollout = service.rollout("v2").unwrap();
     assert_eq!(rollout.phase(), Phase::Canary, "nobody clicks less");
