@@ -264,8 +264,9 @@ fn failed(operator: &Operator, error: &OperatorError) -> Answer {
         OperatorError::Rollout(RolloutError::EpochChanged { .. }) => {
             Answer::refused(StatusCode::PRECONDITION_FAILED, in_full(error))
         }
-        // Nobody is in the way: the disk is, and it may pass.
-        OperatorError::Rollout(RolloutError::NotRecorded { .. }) => {
+        // Nothing speaks against it: a disk is in the way, or a store, or what others have agreed on in the same moment, and it may pass. Of a
+        // store that took it and did not say so the reason says that it may be true in a moment.
+        OperatorError::Rollout(RolloutError::NotRecorded { .. } | RolloutError::NotAgreed { .. }) => {
             Answer::refused(StatusCode::SERVICE_UNAVAILABLE, in_full(error))
         }
         OperatorError::Rollout(_) => Answer::refused(StatusCode::CONFLICT, in_full(error)),

@@ -101,7 +101,7 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         }
     }
 
-    /// Answers requests that come [together](crate::Request::batch) in one run of the model, whose inputs have a row for
+    /// Answers requests that come [together](crate::requests::Request::batch) in one run of the model, whose inputs have a row for
     /// each: a run of 64 rows costs a small model little more than a run of one. Without it each request is a run of its own.
     ///
     /// `encode` writes all of them, in their order; `decode` gives as many answers, in that order. They are part of the pipeline

@@ -1326,6 +1326,10 @@ fn a_change_that_waits_for_the_store_is_answered_as_such() {
     staged(&world.members[0], "v2").canary(0.5).unwrap();
     world.steps(5, 1);
     world.store.refuses.store(true, Ordering::Relaxed);
+    // What cannot be agreed on is no conflict with anything: said again it may be done.
+    let raise = Request::post("/late/rollouts/v2/canary").header("Content-Type", "application/json");
+    let refused = admin.respond(raise.body(br#"{"share": 0.6}"#.to_vec()).unwrap());
+    assert_eq!(refused.status(), 503, "{:?}", String::from_utf8(refused.into_body()));
     let answer = post("rollback");
     assert_eq!(answer["outcome"]["aborted"][0], "v2", "{answer}");
     assert_eq!(answer["pending"], 1, "{answer}");
