@@ -71,6 +71,11 @@ impl HandedOver {
             (later.at, later.exposures, later.attempts, later.segments);
     }
 
+    /// Leaves out what a correction would take back; whether there was any.
+    pub(crate) fn leave_out_what_may_be_corrected(&mut self) -> bool {
+        self.joins.leave_out_correctable()
+    }
+
     /// Leaves out the older half of the exposures, whose outcomes have mostly come: whole ones, since what is left of one without its
     /// bits would count repeats.
     pub(crate) fn leave_out_the_older_half(&mut self) {

@@ -173,6 +173,13 @@ impl SavedJoins {
         parts
     }
 
+    /// Leaves out the outcomes that may be corrected; whether there were any.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn leave_out_correctable(&mut self) -> bool {
+        self.unpack();
+        !std::mem::take(&mut self.correctable).is_empty()
+    }
+
     /// Leaves out all that belongs to these exposures.
     #[cfg(feature = "fleet")]
     pub(crate) fn leave_out(&mut self, gone: &HashSet<u32>) {

@@ -67,7 +67,8 @@ impl Agent {
             }
             match self.written_parts(own, handed.clone()) {
                 Some(parts) => break parts,
-                // More than fits.
+                // More than fits. Labels that stand as they were told are less of a loss than those that are to come.
+                None if handed.leave_out_what_may_be_corrected() => {}
                 None => handed.leave_out_the_older_half(),
             }
         };
@@ -352,8 +353,9 @@ mod tests {
         let whole = json(handed.clone());
         let count = |name: &str| whole["joins"][name].as_array().unwrap().len();
         assert_eq!((count("pairs"), count("awaiting"), count("pages")), (10_000, 20_000, 5), "{whole}");
+        assert_eq!(count("correctable"), 10_000);
         let parts = handed.in_parts(2, 1_000);
-        assert_eq!(parts.len(), 2 + 9 + 19 + 1);
+        assert_eq!(parts.len(), 2 + 9 + 19 + 10 + 1);
         let mut all = HandedOver::default();
         for part in parts {
             let read: HandedOver = serde_json::from_str(&serde_json::to_string(&part).unwrap()).unwrap();
@@ -371,12 +373,28 @@ mod tests {
             let json = json(handed.clone());
             let exposures = json["exposures"].as_array().unwrap();
             let known = |of: &Json| exposures.iter().any(|exposure| exposure["number"] == of["exposure"]);
-            for rows in ["pages", "pairs", "awaiting"] {
-                assert!(json["joins"][rows].as_array().unwrap().iter().all(known));
+            for rows in ["pages", "pairs", "awaiting", "correctable"] {
+                let rows = json["joins"][rows].as_array();
+                assert!(rows.is_none_or(|rows| rows.iter().all(known)));
             }
             sizes.push(exposures.len());
             handed.leave_out_the_older_half();
         }
         assert!(sizes.len() > 1 && sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
+    }
+
+    /// What may be corrected goes before any outcome that is to come.
+    #[test]
+    fn what_is_too_much_is_left_without_corrections_first() {
+        let mut handed = handed();
+        let before = json(handed.clone());
+        assert!(handed.leave_out_what_may_be_corrected());
+        let after = json(handed.clone());
+        assert_eq!(after["joins"].get("correctable"), None);
+        assert_eq!(
+            (&after["exposures"], &after["joins"]["pairs"]),
+            (&before["exposures"], &before["joins"]["pairs"])
+        );
+        assert!(!handed.leave_out_what_may_be_corrected(), "there is nothing left of it");
     }
 }
