@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Answered, Attempt, Held, Said};
+use super::attempt::{Answered, Attempt, Held, Said, SeenBefore};
 use super::circuit::Circuit;
 use super::control::{Control, LEASE_INTERVALS};
 use super::counter::{Counter, Feeds};
@@ -39,7 +39,7 @@ use crate::rollout::guard::stated::Stated;
 use crate::rollout::phase::Phase;
 use crate::stats::counting::intake::Intake;
 use crate::stats::counting::keys::Keys;
-use crate::stats::evidence::ledger::Ledger;
+use crate::stats::evidence::ledger::{FAILURES, Ledger};
 use crate::stats::figures::divergence::Divergence;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -334,6 +334,8 @@ impl Control {
                 table.segment(segment);
             });
         }
+        let failed = ledger.blocks().total().of_kind(FAILURES);
+        let seen_before = SeenBefore { live: failed.all_of_live(), asked: failed.candidate().units };
         let seed = self.settings.seed ^ u64::from(saved.number);
         // As they were mixed when they counted, or none would be known again.
         let restored_keys =
@@ -376,6 +378,7 @@ impl Control {
             traffic_fault: None,
             keys_run_out: None,
             live_before: saved.live_before,
+            seen_before,
             room_told: None,
             doubt: None,
             error_budget: saved.error_budget,

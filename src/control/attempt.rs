@@ -110,6 +110,8 @@ pub(crate) struct Attempt {
     pub(crate) keys_run_out: Option<String>,
     /// The failures of live before the evidence began: what is usual.
     pub(crate) live_before: Events,
+    /// What breakers know of earlier lives of the handle.
+    pub(crate) seen_before: SeenBefore,
     /// The share of which it was told that it waits for it: what a plan's step gives it, and others have.
     pub(crate) room_told: Option<Share>,
     /// The doubt about what is counted since the exposure changed.
@@ -126,6 +128,15 @@ pub(crate) struct Attempt {
     pub(crate) course: Course,
     /// How it ended, once it is over.
     pub(crate) ended: Option<Ended>,
+}
+
+/// What earlier lives of the handle have seen of an attempt: figures begin anew with each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SeenBefore {
+    /// Units of whoever it is compared with, and those that failed.
+    pub(crate) live: Events,
+    /// Units of its own.
+    pub(crate) asked: u64,
 }
 
 /// How an attempt ended, and what is left of what it let go of.

@@ -467,6 +467,7 @@ impl Control {
             keys_run_out: None,
             room_told: None,
             live_before: crate::stats::sequential::Events::default(),
+            seen_before: crate::control::attempt::SeenBefore::default(),
             doubt: None,
             error_budget: None,
             promised: Vec::new(),

@@ -348,17 +348,17 @@ impl Control {
         since: Timestamp,
         (complete, now): (Timestamp, Timestamp),
     ) {
-        let of_live = self.lifetime(self.live.id).is_some_and(|arm| counter.feeds.arms.contains(&arm));
-        let of_before = self.before_watched().is_some_and(|arm| counter.feeds.arms.contains(&arm));
+        let fed = |arm: &u32| counter.feeds.arms.contains(arm);
+        let of_live = self.lifetime(self.live.id).filter(fed);
+        let of_before = self.before_watched().filter(fed);
         let (delta, _) = &mut self.scratch;
         let collection = counter.intake.drain(delta, complete, counter.retired.is_none());
         if !delta.is_empty() {
             self.requests += delta.answered_for_callers();
-            if of_live {
-                self.live_lately.see(delta);
-            }
-            if of_before {
-                self.before_lately.see(delta);
+            for (arm, lately) in [(of_live, &mut self.live_lately), (of_before, &mut self.before_lately)] {
+                if let Some((arm, so_far)) = arm.and_then(|arm| Some((arm, self.arms.get(&arm)?))) {
+                    lately.see(delta, arm, so_far.total());
+                }
             }
             for feed in &counter.feeds.arms {
                 if let Some(arm) = self.arms.get_mut(feed) {
@@ -370,7 +370,7 @@ impl Control {
         if let (Some(allotted), Some(allocating)) = (counter.feeds.allotted, &mut self.allocating) {
             collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
         }
-        if let (Some(own), true, true) = (counter.feeds.keys, of_live, counter.current) {
+        if let (Some(own), true, true) = (counter.feeds.keys, of_live.is_some(), counter.current) {
             let live = self.buckets.live();
             for attempt in self.attempts.iter_mut().filter(|attempt| attempt.number != own) {
                 if let Some(split) = Odds::new(attempt.state.weight, live) {

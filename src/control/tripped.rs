@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Attempt;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, LiveLately};
 use super::control::Control;
 use super::counter::{Counter, Feeds};
 use super::desk::Desk;
@@ -33,6 +33,21 @@ impl Attempt {
         let beside = || by_labels.map(|test| test.design.of_failures().allows(rate)).reduce(f64::min);
         allowed.or_else(beside).unwrap_or(rate).max(rate)
     }
+
+    /// The most that it may fail by itself, where the other one fails on at most so many. A failure counts where the other one answers: beside
+    /// one that failed on nine of ten lately there is one such request in ten, or else it has recovered and the version fails on as many as it
+    /// may beside that. So it is the most of the smaller of the two, as the one falls and the other grows.
+    fn may_fail_alone(&self, rate: f64) -> f64 {
+        if self.may_fail(rate) <= 1.0 - rate {
+            return self.may_fail(rate);
+        }
+        let (mut answers, mut fails) = (0.0, rate);
+        for _ in 0..16 {
+            let middle = f64::midpoint(answers, fails);
+            if self.may_fail(middle) <= 1.0 - middle { answers = middle } else { fails = middle }
+        }
+        1.0 - answers
+    }
 }
 
 impl Control {
@@ -56,24 +71,32 @@ impl Control {
         };
         // A live that is watched is held against the version before, which is asked in its place: what it fails on itself excuses nothing.
         let is_watched = attempt.state.phase == Phase::Baking;
-        let rate = if is_watched { self.before_fails() } else { self.live_fails() };
+        let (rate, arm, lately) = if is_watched {
+            (self.before_fails(), self.before_watched(), self.before_lately)
+        } else {
+            (self.live_fails(), self.lifetime(self.live.id), self.live_lately)
+        };
+        // Until enough was seen in this life of the handle, what earlier ones have seen tells too.
+        let is_new = arm.is_none_or(|arm| lately.is_new_to(arm));
+        let rate = attempt.seen_before.live.rate().filter(|_| is_new).map_or(rate, |before| rate.max(before));
         let asked = self.arms.get(&attempt.candidate).map_or(0, |arm| arm.total().error_rate().whole);
-        exposure.breaker_knows(attempt.may_fail(rate), asked);
+        exposure.breaker_knows(attempt.may_fail_alone(rate), attempt.seen_before.asked.saturating_add(asked));
     }
 
-    /// How often live fails: always, or lately where that is more.
+    /// How often live fails: by now, or in the last few ticks where that is more.
     fn live_fails(&self) -> f64 {
-        self.fails(self.lifetime(self.live.id)).max(self.live_lately.rate())
+        self.fails(self.lifetime(self.live.id), self.live_lately)
     }
 
     /// The same of the version before a live that is watched.
     fn before_fails(&self) -> f64 {
-        self.fails(self.before_watched()).max(self.before_lately.rate())
+        self.fails(self.before_watched(), self.before_lately)
     }
 
-    fn fails(&self, arm: Option<u32>) -> f64 {
-        let arm = arm.and_then(|arm| self.arms.get(&arm));
-        arm.and_then(|arm| arm.total().error_rate().value()).unwrap_or(0.0)
+    fn fails(&self, arm: Option<u32>, lately: LiveLately) -> f64 {
+        let total = |arm| self.arms.get(&arm)?.total().error_rate().value();
+        let usual = arm.and_then(|arm| lately.usual(arm).or_else(|| total(arm)));
+        usual.unwrap_or(0.0).max(lately.rate())
     }
 
     fn watched(&self) -> Option<&Attempt> {

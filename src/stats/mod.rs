@@ -36,7 +36,8 @@
 // **Outages are counted apart.** In an outage behind both versions one fails as often as the other, and one that
 // fails 1.5 times as often on its own was promoted in 40 runs of 100. What is left out is told by live's failures alone, which
 // errs on the safe side (`evidence/outage`). And a candidate that keeps to one of two limits in quiet and to the other in outages that come
-// every night has broken both by the sums after a week, whatever the blocks of time. Rejected: to count discordant pairs alone, which an outage dilutes as well where each
+// every night has broken both by the sums after a week, whatever the blocks of time. And one that harms in the calm alone was never taken back
+// where outages fill a quarter of the time, so harm is looked for in each kind of time alone too (`rollout/guard/two_limits`). Rejected: to count discordant pairs alone, which an outage dilutes as well where each
 // fails by chance of its own, and which never shows anything of versions that fail on the same inputs.
 //
 // **A precision is compared within strata of time**: each yes of the candidate's is matched with a yes of live's of about the

@@ -11,6 +11,7 @@ use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
 use crate::stats::evidence::event_counts::EventCounts;
 use crate::stats::evidence::ledger::{Counts, FAILURES, Ledger, slower_than};
 use crate::stats::evidence::loss::Decision;
+use crate::stats::evidence::outage::InOutages;
 use crate::stats::sequential::in_arms::{Chances, InArms, Stratum};
 use crate::stats::sequential::{
     Additive, Arms, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores,
@@ -42,7 +43,7 @@ pub(crate) struct Series<P, S> {
     pub(crate) shared: Events,
     /// Of failures and of latencies: those among them that came in outages.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
-    pub(crate) outage: Option<Box<Self>>,
+    pub(crate) outage: Option<Box<InOutages>>,
 }
 
 impl<P: Additive, S: Additive> Additive for Series<P, S> {
@@ -269,25 +270,29 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
 }
 
 impl Series<PairedEvents, Events> {
-    fn of(EventCounts { pairs, alone, requests, keys }: EventCounts) -> Self {
+    pub(crate) fn of(EventCounts { pairs, alone, requests, keys }: EventCounts) -> Self {
         Self { pairs, alone, requests, keys, ..Self::default() }
     }
 
-    fn with_outage(all: EventCounts, outage: EventCounts) -> Self {
-        let outage = (!outage.is_empty()).then(|| Box::new(Self::of(outage)));
+    pub(super) fn with_outage(all: EventCounts, outage: InOutages) -> Self {
+        let outage = (!outage.is_empty()).then(|| Box::new(outage));
         Self { outage, ..Self::of(all) }
     }
 
-    /// What came in no outage.
+    /// What came in no outage of live's: what may speak for a candidate.
     pub(crate) fn calm(&self) -> Cow<'_, Self> {
-        let Some(outage) = &self.outage else { return Cow::Borrowed(self) };
-        Cow::Owned(Self {
+        self.outage.as_ref().map_or(Cow::Borrowed(self), |outage| Cow::Owned(self.without(&outage.left_out)))
+    }
+
+    /// What these have beside others that are among them.
+    pub(crate) fn without(&self, outage: &EventCounts) -> Self {
+        Self {
             pairs: self.pairs.without(&outage.pairs),
             alone: self.alone.without(outage.alone),
             requests: self.requests.without(&outage.requests),
             keys: self.keys.without(&outage.keys),
             ..Self::default()
-        })
+        }
     }
 }
 

@@ -69,7 +69,8 @@
 //! where there is none, each guard of quality also holds the candidate to failing no more often than live by more than its
 //! margin. **An absolute limit** (`at_most`, `at_least`, `within`) that live breaks as well takes nothing back; it keeps the
 //! candidate from going on. **A multiple of live's failures** is kept to or not while live fails as it usually does: an outage that both
-//! share counts neither for a candidate nor, as a ratio, against it. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
+//! share counts neither for a candidate nor, as a ratio, against it, and hides no harm that is there between outages. Labels have no outages:
+//! what befalls both there is no harm of the candidate's, and dilutes what it does at other times. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
 //! the versions say yes at different hours, guard precision and recall instead, which are compared within strata of time.
 //!
 //! # Where users are not independent

@@ -3,7 +3,11 @@
 //! It has no baseline of its own, so it asks for one: a failure counts only where live could answer the same request, and
 //! the oftener live has failed, or the version's guards let it fail, the more failures in a row it takes. What befalls both versions, an
 //! outage of what both depend on or inputs that are too hard for both, so never condemns one of them. And the more the version has been asked
-//! the more it takes: in a long time chance brings a streak.
+//! the more it takes: in a long time chance brings a streak. How often live fails is known of its last thousand requests or two, and of the
+//! last few ticks where that is more: an outage that is over excuses nobody.
+//!
+//! Beside a live that fails on half of its requests by chance it need not trip at all: every second failure of a version that fails outright
+//! is one of live's too, and what it fails on by itself is as much as one that is equal may. The guards take such a one back.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,7 +35,7 @@ const AT_FIRST: f64 = 1_000.0;
 pub(crate) struct Breaker {
     /// Failures in a row beside a live that is well; 0 for never.
     failures: u32,
-    /// The rate at which live fails, or at which the version may, as the bits of an `f32`. Written by the tick.
+    /// The rate at which the version may fail on what live answers, as the bits of an `f32`. Written by the tick.
     live: AtomicU32,
     /// The evidence that is asked for on top, since a streak may have begun with many requests; likewise.
     more: AtomicU32,
@@ -62,7 +66,7 @@ impl Breaker {
         Self { failures, live: AtomicU32::new(0), more: AtomicU32::new(0) }
     }
 
-    /// Sets how often live fails, or the version may where that is more, and how many requests the version has been asked.
+    /// Sets how often the version may fail on what live answers, and how many requests the version has been asked.
     pub(crate) fn knows(&self, rate: f64, asked: u64) {
         let more = (asked as f64 / AT_FIRST).ln().max(0.0);
         // Relaxed: a request that still reads what was known before is judged by it.

@@ -53,6 +53,21 @@ impl EventCounts {
         all
     }
 
+    /// Units of which either version had the event: those that both were asked about, where there are any.
+    pub(crate) fn of_either(&self) -> Events {
+        let PairedEvents { neither, .. } = self.pairs;
+        let units = self.pairs.pairs();
+        if units > 0 {
+            return Events { events: units.saturating_sub(neither), units };
+        }
+        let mut all = Events::default();
+        for arms in [self.requests.pooled(), self.keys.pooled()] {
+            all.merge(&arms.candidate);
+            all.merge(&arms.live);
+        }
+        all
+    }
+
     /// Returns what these have beside others that are among them.
     #[cfg(feature = "state")]
     pub(crate) fn without(&self, other: &Self) -> Self {

@@ -8,7 +8,7 @@ use super::arm::{ArmCounts, UnitCounts};
 use super::event_counts::EventCounts;
 use super::loss::merge_each;
 use super::matched::Matching;
-use super::outage::Outage;
+use super::outage::{InOutages, IsOutage, Outage};
 use super::pair::{PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentUnits};
 use super::waiting::{Maturity, Taken};
@@ -37,7 +37,7 @@ pub(crate) struct Counts {
     pub(crate) flagged_in_arms: PairedEvents,
     /// Who failed, and who was slower than each of the times that are looked for, while live was it far more often than it usually is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) outages: Vec<EventCounts>,
+    pub(crate) outages: Vec<InOutages>,
     /// By segment, where requests have any.
     #[serde(default, skip_serializing_if = "BySegment::is_none")]
     pub(crate) segments: BySegment<SegmentCounts>,
@@ -81,28 +81,28 @@ impl Counts {
     }
 
     /// Those of them that came in an outage.
-    pub(crate) fn outage_of_kind(&self, kind: usize) -> EventCounts {
+    pub(crate) fn outage_of_kind(&self, kind: usize) -> InOutages {
         self.outages.get(kind).cloned().unwrap_or_default()
     }
 
     /// What is usual of live, by kind.
     #[cfg(feature = "state")]
     fn usual(&self) -> Vec<Outage> {
-        let usual = |kind| self.of_kind(kind).without(&self.outage_of_kind(kind)).all_of_live();
-        (0..self.kinds()).map(|kind| Outage::with(usual(kind))).collect()
+        let usual = |kind| self.of_kind(kind).without(&self.outage_of_kind(kind).left_out);
+        (0..self.kinds()).map(|kind| Outage::with(&usual(kind))).collect()
     }
 
     /// Notes that what these have of one kind came in an outage.
-    fn came_in_outage(&mut self, kind: usize) {
+    fn came_in_outage(&mut self, kind: usize, is: IsOutage) {
         let came = self.of_kind(kind);
         if self.outages.len() <= kind {
-            self.outages.resize_with(kind + 1, EventCounts::default);
+            self.outages.resize_with(kind + 1, InOutages::default);
         }
         if let Some(outage) = self.outages.get_mut(kind) {
-            *outage = came;
+            *outage = InOutages::of(&came, is);
         }
         if kind == FAILURES {
-            self.segments.each(|segment| segment.outage = segment.failed.clone());
+            self.segments.each(|segment| segment.outage = InOutages::of(&segment.failed, is));
         }
     }
 }
@@ -116,7 +116,7 @@ impl Additive for Counts {
         self.keys.merge(&other.keys);
         self.flagged.merge(&other.flagged);
         self.flagged_in_arms.merge(&other.flagged_in_arms);
-        merge_each(&mut self.outages, &other.outages, EventCounts::merge);
+        merge_each(&mut self.outages, &other.outages, InOutages::merge);
         self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
@@ -462,9 +462,10 @@ impl Ledger {
         }
         self.outages.resize_with(self.outages.len().max(coming.kinds()), Outage::default);
         for (kind, outage) in self.outages.iter_mut().enumerate() {
-            if outage.is(coming.of_kind(kind).all_of_live()) {
-                coming.came_in_outage(kind);
-                fresh.came_in_outage(kind);
+            let is = outage.is(&coming.of_kind(kind));
+            if is.any() {
+                coming.came_in_outage(kind, is);
+                fresh.came_in_outage(kind, is);
             }
         }
         let of_canary = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().candidate.units.units;
@@ -566,10 +567,10 @@ mod tests {
         for counts in [ledger.blocks().total(), ledger.fresh().clone()] {
             let outage = Events { events: 170, units: 200 };
             for kind in [FAILURES, slower_than(0)] {
-                assert_eq!(counts.outage_of_kind(kind).candidate(), outage, "{kind}");
+                assert_eq!(counts.outage_of_kind(kind).left_out.candidate(), outage, "{kind}");
                 assert_eq!(counts.of_kind(kind).candidate(), Events { events: 170, units: 400 });
             }
-            assert_eq!(counts.segments.get("here").unwrap().outage.live(), outage);
+            assert_eq!(counts.segments.get("here").unwrap().outage.left_out.live(), outage);
         }
     }
 

@@ -3,24 +3,109 @@
 //! In an outage behind both versions one fails as often as the other. So a candidate that fails twice as often on its own looks like a
 //! good one: the longer the outage, the more. And one that keeps to one of two limits in quiet and to the other in every outage has broken
 //! both by the sums, once outages come again and again. So what was counted in outages is known apart: it is left out of what shows that a
-//! multiple of live's failures is kept to, and where the larger of two limits is allowed, each of the two times is held against both.
+//! multiple of live's failures is kept to, and where the larger of two limits is allowed, each of the two times is held against both, and
+//! harm is looked for in each of them alone too.
 //!
-//! That errs no more often. Whether a tick is of an outage follows from what came before it and from live's own events in it. For a
-//! ratio, the more of these there are, the more it says for the candidate: each factor of the bets grows with an event of live's, whatever
+//! **Of what is left out for the candidate** it follows from what came before a tick and from live's own events in it. For a ratio, the more
+//! of these there are, the more it says for the candidate: each factor of the bets grows with an event of live's, whatever
 //! the candidate made of the same input, as long as live may not be the one that has to be worse (a limit of at least 1 times). So what is
-//! kept says less on average than all of it, and what is left out says nothing. Of harm nothing is left out: it is told apart, and
-//! multiplied.
+//! kept says less on average than all of it, and what is left out says nothing.
+//!
+//! **Of harm that would err**: a tick in which live had luck counts as calm, and in it the candidate looks bad. So of harm a tick is of an
+//! outage that is known before anything of it is seen, which no bet can be unfair about; and the ticks in which one begins, in which both
+//! fail on much and nobody knew, are told by the units of which *either* version had the event. Given which units these are, whose events they
+//! were is as open as before, so a bet on a ratio stays fair whether or not they count; and against an absolute limit the ticks that
+//! are left are those in which the candidate had few events, which speak for it (Harris' inequality: one falls and the other grows with
+//! each event). They count in no bet on outages alone: there that would speak against it.
 
-use crate::stats::sequential::Events;
+use serde::{Deserialize, Serialize};
+
+use super::event_counts::EventCounts;
 use crate::stats::sequential::e_value::ln;
+use crate::stats::sequential::{Additive, Events};
 
-/// What is usual of live, and whether an outage lasts, for one kind of event.
+/// What of some counts came in outages.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct InOutages {
+    /// While live had far more events than usual, from the first tick on: nothing of it speaks for a candidate.
+    #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
+    pub(crate) left_out: EventCounts,
+    /// In ticks of which that was known before.
+    #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
+    pub(crate) known: EventCounts,
+    /// In ticks of which it was not, and in which either version had the event far more often than usual.
+    #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
+    pub(crate) begins: EventCounts,
+}
+
+impl Additive for InOutages {
+    fn merge(&mut self, other: &Self) {
+        self.left_out.merge(&other.left_out);
+        self.known.merge(&other.known);
+        self.begins.merge(&other.begins);
+    }
+    fn is_empty(&self) -> bool {
+        self.left_out.is_empty() && self.known.is_empty() && self.begins.is_empty()
+    }
+}
+
+impl InOutages {
+    /// The same counts, wherever they belong.
+    pub(crate) fn of(counts: &EventCounts, is: IsOutage) -> Self {
+        let where_so = |so: bool| if so { counts.clone() } else { EventCounts::default() };
+        Self { left_out: where_so(is.left_out), known: where_so(is.known), begins: where_so(is.begins) }
+    }
+
+    /// What bets on harm take for outages.
+    pub(crate) fn of_harm(&self) -> EventCounts {
+        let mut all = self.known.clone();
+        all.merge(&self.begins);
+        all
+    }
+}
+
+/// Whether a tick is of an outage: see the fields of [`InOutages`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct IsOutage {
+    pub(crate) left_out: bool,
+    pub(crate) known: bool,
+    pub(crate) begins: bool,
+}
+
+impl IsOutage {
+    pub(crate) fn any(self) -> bool {
+        self.left_out || self.known || self.begins
+    }
+}
+
+/// Units since a stretch was last full, and those of stretches without an outage.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    stretch: Events,
+    usual: Events,
+}
+
+impl Seen {
+    /// Whether there are far more events in the stretch than usual.
+    fn see(&mut self, units: Events) -> bool {
+        self.stretch.merge(&units);
+        is_outage(self.stretch, self.usual)
+    }
+
+    fn end_stretch(&mut self, is_usual: bool) {
+        let stretch = std::mem::take(&mut self.stretch);
+        if is_usual {
+            self.usual.merge(&stretch);
+        }
+    }
+}
+
+/// What is usual of live and of both, and whether an outage lasts, for one kind of event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Outage {
-    /// Live's units since a stretch was last full.
-    stretch: Events,
-    /// Live's in stretches without an outage.
-    usual: Events,
+    live: Seen,
+    /// Of which either version had the event.
+    either: Seen,
     lasts: bool,
 }
 
@@ -28,33 +113,30 @@ impl Outage {
     /// Units of live's that a stretch has at least: fewer do not tell that an outage is over, or what is usual.
     const UNITS: u64 = 50;
 
-    /// Goes on where so many events of live's are usual.
+    /// Goes on where these are usual.
     #[cfg(feature = "state")]
-    pub(crate) fn with(usual: Events) -> Self {
-        Self { usual, ..Self::default() }
+    pub(crate) fn with(usual: &EventCounts) -> Self {
+        let seen = |usual| Seen { usual, ..Seen::default() };
+        Self { live: seen(usual.all_of_live()), either: seen(usual.of_either()), lasts: false }
     }
 
     /// The exposure changes: a stretch is of one exposure.
     pub(crate) fn begin(&mut self) {
-        self.stretch = Events::default();
+        self.live.stretch = Events::default();
+        self.either.stretch = Events::default();
     }
 
-    /// Takes note of live's units of one tick, and says whether they are of an outage. The stretch in which it ends is its last.
-    pub(crate) fn is(&mut self, live: Events) -> bool {
-        self.stretch = Events {
-            events: self.stretch.events.saturating_add(live.events),
-            units: self.stretch.units.saturating_add(live.units),
-        };
-        let far = is_outage(self.stretch, self.usual);
-        let is = self.lasts || far;
-        self.lasts = is;
-        if self.stretch.units >= Self::UNITS {
-            let stretch = std::mem::take(&mut self.stretch);
+    /// Takes note of one tick, and says whether it is of an outage. The stretch in which it ends is its last.
+    pub(crate) fn is(&mut self, came: &EventCounts) -> IsOutage {
+        let known = self.lasts;
+        let (far, begins) = (self.live.see(came.all_of_live()), self.either.see(came.of_either()));
+        self.lasts = known || far;
+        let is = IsOutage { left_out: self.lasts, known, begins: begins && !known };
+        if self.live.stretch.units >= Self::UNITS {
             self.lasts = far;
-            if !far {
-                self.usual.events = self.usual.events.saturating_add(stretch.events);
-                self.usual.units = self.usual.units.saturating_add(stretch.units);
-            }
+            // By live's alone: what a candidate fails on all the time is usual of both.
+            self.live.end_stretch(!far);
+            self.either.end_stretch(!far);
         }
         is
     }
@@ -82,7 +164,7 @@ fn is_outage(seen: Events, usual: Events) -> bool {
 mod tests {
     use super::*;
     use crate::base::chance::SplitMix64;
-    use crate::stats::sequential::{Additive, Arms, Claim, PairedEvents, PairedRatio, SequentialTest};
+    use crate::stats::sequential::{Arms, Claim, PairedEvents, PairedRatio, Rate, SequentialTest};
 
     #[test]
     fn an_outage_is_more_than_twice_what_is_usual_and_more_than_chance() {
@@ -130,7 +212,7 @@ mod tests {
                 };
                 let counts = pairs(&mut chance, 80, live, candidate);
                 all.merge(&counts);
-                if !outage.is(counts.of_live()) {
+                if !outage.is(&EventCounts { pairs: counts, ..EventCounts::default() }).left_out {
                     kept.merge(&counts);
                 }
                 all_crossed |= test.e_value(&all).value() >= 20.0;
@@ -162,13 +244,61 @@ mod tests {
         assert!(mean <= 1.0, "{mean}");
     }
 
+    /// The mean e-value of harm of a candidate at its margin, where of four ticks those count that `counts` says; 1 is fair.
+    fn mean_of_harm(e_value: impl Fn(&PairedEvents) -> f64, counts: impl Fn(&PairedEvents) -> bool) -> f64 {
+        const RUNS: u64 = 4_000;
+        let of_run = |seed| {
+            let (mut chance, mut kept) = (SplitMix64(seed), PairedEvents::default());
+            for _ in 0..4 {
+                let tick = pairs(&mut chance, 50, 0.1, 0.125);
+                if counts(&tick) {
+                    kept.merge(&tick);
+                }
+            }
+            e_value(&kept)
+        };
+        (0..RUNS).map(of_run).sum::<f64>() / RUNS as f64
+    }
+
+    /// Why a tick in which an outage begins is told by the units that either version had the event of, and counts in no bet on outages.
+    #[test]
+    fn a_bet_on_harm_is_fair_where_what_either_had_says_whether_it_counts() {
+        let ratio = PairedRatio::nearest(Claim::Harm, 1.25);
+        let limit = Rate::nearest(Claim::Harm, 0.125);
+        let of_ratio = |pairs: &PairedEvents| ratio.e_value(pairs).value();
+        let of_limit = |pairs: &PairedEvents| limit.e_value(&pairs.of_candidate()).value();
+        let either = |pairs: &PairedEvents| pairs.pairs() - pairs.neither;
+        // In a tick one has 5 of its own on average, and either has 10.6.
+        let calm = |pairs: &PairedEvents| either(pairs) <= 12;
+        let fair = [
+            mean_of_harm(of_ratio, calm),
+            mean_of_harm(of_ratio, |pairs| !calm(pairs)),
+            mean_of_harm(of_limit, calm),
+        ];
+        assert!(fair.iter().all(|mean| *mean <= 1.02), "{fair:?}");
+        let unfair = [
+            mean_of_harm(of_ratio, |pairs| pairs.of_live().events <= 6),
+            mean_of_harm(of_limit, |pairs| !calm(pairs)),
+        ];
+        assert!(unfair.iter().all(|mean| *mean > 1.1), "{unfair:?}");
+    }
+
     #[test]
     fn an_outage_is_seen_at_once_and_lasts_until_a_whole_stretch_is_as_usual() {
         let mut outage = Outage::default();
-        let live = |events| Events { events, units: 20 };
-        assert!((0..20).all(|_| !outage.is(live(1))));
-        assert!(outage.is(live(20)));
-        let after: Vec<bool> = (0..8).map(|_| outage.is(live(0))).collect();
+        let both = |both| EventCounts {
+            pairs: PairedEvents { both, neither: 20 - both, ..PairedEvents::default() },
+            ..EventCounts::default()
+        };
+        assert!((0..20).all(|_| !outage.is(&both(1)).any()));
+        assert_eq!(outage.is(&both(20)), IsOutage { left_out: true, known: false, begins: true });
+        let after: Vec<bool> = (0..8)
+            .map(|_| {
+                let is = outage.is(&both(0));
+                assert!(is.left_out == is.known && !is.begins, "of both kinds from the second tick on");
+                is.known
+            })
+            .collect();
         assert_eq!(after, [true, true, true, false, false, false, false, false]);
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event_counts::EventCounts;
 use super::loss::{Decision, wrong_class};
+use super::outage::InOutages;
 use crate::base::ordered::OrderedMap;
 use crate::stats::figures::fixed::Sign;
 use crate::stats::sequential::in_arms::InArms;
@@ -126,8 +127,8 @@ pub(crate) struct SegmentCounts {
     pub(crate) failed: EventCounts,
     pub(crate) wrong: EventCounts,
     /// Who failed in an outage: see [`Outage`](super::outage::Outage).
-    #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
-    pub(crate) outage: EventCounts,
+    #[serde(default, skip_serializing_if = "InOutages::is_empty")]
+    pub(crate) outage: InOutages,
     /// Units whose input was refused: of those no truth can be known either. Each is an event.
     #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
     pub(crate) refused: EventCounts,

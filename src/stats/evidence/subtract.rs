@@ -3,6 +3,7 @@
 use super::arm::{ArmCounts, ArmLabels, KpiCounts, UnitCounts};
 use super::event_counts::EventCounts;
 use super::ledger::Counts;
+use super::outage::InOutages;
 use super::pair::{Hidden, PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts};
 use crate::stats::sequential::{Additive, Arms, ByOdds, Events, PairedEvents, Scores, Values};
@@ -40,6 +41,7 @@ by_component! {
     Hidden { alike, apart, explored }
     PairLabels { known, decided, wrong, losses, errors, hidden }
     EventCounts { pairs, alone, requests, keys }
+    InOutages { left_out, known, begins }
     SegmentCounts { failed, wrong, outage, refused }
     Counts { pairs, pair_labels, alone, requests, keys, flagged, flagged_in_arms, outages, segments }
 }

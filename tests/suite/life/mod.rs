@@ -10,6 +10,7 @@ mod incidents;
 mod keys;
 mod lapses;
 mod latency;
+mod outages;
 #[cfg(feature = "forecast")]
 mod planner;
 mod shared;
