@@ -108,7 +108,7 @@ fn an_incident_that_both_share_is_the_worlds_and_takes_nothing_back() {
         let steps = [Step::canary(0.5).unwrap().min_duration(seconds(100_000))];
         rollout.run(Plan::new(steps).unwrap()).unwrap();
         let mut chance = Chance(2);
-        for number in 0..8 {
+        for number in 0..20 {
             window(&service, &clock, &mut chance, |x| if number < 3 { x } else { higher(x) });
         }
         assert_eq!(rollout.phase(), Phase::Canary);
@@ -187,7 +187,7 @@ fn a_candidate_that_is_meant_to_say_something_else_is_held_to_what_it_said_itsel
         .guard(guard::drift().since_it_began());
     rollout.canary(0.5).unwrap();
     let mut chance = Chance(5);
-    (0..6).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    (0..14).for_each(|_| window(&service, &clock, &mut chance, |x| x));
     assert_eq!(rollout.phase(), Phase::Canary);
     assert_eq!(rollout.status().unwrap().evidence[0].verdict, guard::Verdict::Pass);
 }
@@ -576,7 +576,7 @@ fn a_window_that_says_nothing_ends_no_drift() {
         clock.advance(seconds(60));
         service.tick();
     };
-    window(&service, &clock, &mut chance, |x| x);
+    (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
     // Nor does it break what is in a row.
     window(&service, &clock, &mut chance, higher);
     few(10, &mut chance);
@@ -676,4 +676,25 @@ fn a_step_rests_on_windows_of_its_own() {
     assert_eq!(few(&mut chance), (Phase::Canary, 0.5));
     window(&service, &clock, &mut chance, |x| x);
     assert_eq!(rollout.phase(), Phase::Promoted);
+}
+
+/// Bug: a candidate that was unlike live from the beginning was told to be no more, and forgotten for good, once live moved. Cause: as soon as live had
+/// moved, whatever the two differed in was the world's. Fix: a difference that was there before is not.
+#[test]
+fn a_candidate_that_was_unlike_live_before_the_world_moved_stays_told() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x)));
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(16);
+    (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    let unlike = (DriftScope::Candidate, Baseline::Live, Some("v2".into()));
+    assert!(drifted(&service).contains(&unlike));
+    (0..6).for_each(|_| window(&service, &clock, &mut chance, higher));
+    let alerts = service.drift().unwrap().alerts;
+    let of_candidate = alerts.iter().find(|alert| alert.whose == DriftScope::Candidate);
+    assert!(of_candidate.is_some_and(|alert| alert.features[0].feature == "score"), "{alerts:?}");
+    let rollout = rollout.guard(guard::drift());
+    (0..2).for_each(|_| window(&service, &clock, &mut chance, higher));
+    assert_eq!(rollout.phase(), Phase::Aborted);
 }

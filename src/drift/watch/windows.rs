@@ -280,14 +280,21 @@ impl Windows {
                 let mut trials = self.trials.values();
                 let trial = trials.find(|trial| Some(trial.version) == subject.version && trial.is_new)?;
                 let seen = trial.seen.as_ref()?;
-                let distance = self.options.effect_floor();
+                let margin = self.options.margin(self.options.effect_floor());
                 let alpha = look_alpha(self.options.error(), seen.looks);
-                let mut rows = rows(&seen.against_live(&self.options.look(alpha, distance))?);
-                if !matches!(seen.fault(Measure::Live, distance, alpha), Fault::TheCandidates(_)) {
-                    // What differs is the world's doing, or the split's: the candidate has not drifted.
-                    let differ = rows.iter_mut().filter(|row| row.verdict == DriftVerdict::Drifted);
-                    differ.for_each(|row| row.verdict = DriftVerdict::Steady);
-                }
+                let mut rows = rows(&seen.against_live(&self.options.look(alpha, margin))?);
+                let far = match seen.fault(Measure::Live, margin, alpha) {
+                    Fault::TheCandidates(far) => far,
+                    _ => Vec::new(),
+                };
+                let is_the_candidates = |row: &DriftRow| {
+                    far.iter().any(|far| (&far.feature, far.what) == (&row.feature, row.what))
+                };
+                // What differs and is not shown to be the candidate's doing begins no alert, and ends none.
+                let differ = rows.iter_mut().filter(|row| row.verdict == DriftVerdict::Drifted);
+                differ
+                    .filter(|row| !is_the_candidates(row))
+                    .for_each(|row| row.verdict = DriftVerdict::TooFew);
                 Some(rows)
             }
         }
