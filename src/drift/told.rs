@@ -49,7 +49,7 @@ pub enum Baseline {
     Training,
     /// The same hour of other days.
     Season,
-    /// Live's answers in its first full window.
+    /// Live's answers in the first full window that began with it as live.
     LivesBeginning,
     /// Live's answers over the same time.
     Live,

@@ -698,3 +698,34 @@ fn a_candidate_that_was_unlike_live_before_the_world_moved_stays_told() {
     (0..2).for_each(|_| window(&service, &clock, &mut chance, higher));
     assert_eq!(rollout.phase(), Phase::Aborted);
 }
+
+/// Bug: a service that was started in the evening, or that promoted in the evening, said every day from then on that live had drifted. Cause: live's first
+/// full window was what was left of the one that was open, and of a promotion what was said as a canary. Fix: it is the first that began with it as live.
+#[test]
+fn what_live_said_at_first_is_of_a_window_that_it_was_live_for_from_its_beginning() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000 / 60 * 60 + 40));
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let mut chance = Chance(17);
+    let evening = |x: f64| 0.3 * x;
+    let rest = |chance: &mut Chance| {
+        (0..200).for_each(|_| assert!(service.predict(&evening(chance.next())).is_ok()));
+        clock.advance(seconds(20));
+        service.tick();
+    };
+    rest(&mut chance);
+    (0..4).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    let told = || drifted(&service).into_iter().filter(|told| told.1 == Baseline::LivesBeginning).count();
+    assert_eq!(told(), 0, "the start cut the first window short");
+
+    let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x)));
+    rollout.canary(0.5).unwrap();
+    clock.advance(seconds(40));
+    (0..400).for_each(|_| assert!(service.predict(&evening(chance.next())).is_ok()));
+    rollout.promote().unwrap();
+    rest(&mut chance);
+    (0..4).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(told(), 0, "the canary's answers are not those of live");
+    // What it is held against is there.
+    (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x / 10.0));
+    assert_eq!(told(), 1);
+}
