@@ -729,3 +729,23 @@ fn what_live_said_at_first_is_of_a_window_that_it_was_live_for_from_its_beginnin
     (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x / 10.0));
     assert_eq!(told(), 1);
 }
+
+/// Bug: a profile that was made of `f64`, and features that are pushed as `f32`, drifted in every window though nothing had changed. Cause: an edge that one
+/// quantile has is a value of the data, and the `f32` nearest to it may lie below; a category had the digits of the `f64` that an `f32` is. Fix: such an
+/// edge lies a little below the value, and a category has the digits that tell an `f32`.
+#[test]
+fn a_profile_made_of_f64_holds_features_that_are_f32() {
+    let values: Vec<f64> = (0..3_000_u32).map(|n| f64::from(n.wrapping_mul(7_919) % 37) * 1.15078).collect();
+    let kinds = ["0.1", "0.7", "12.3", "5"];
+    let rows = values.iter().zip(kinds.iter().cycle());
+    let rows: Vec<[Cell<'_>; 2]> =
+        rows.map(|(value, kind)| [Cell::from(*value), Cell::from(*kind)]).collect();
+    let reference =
+        ReferenceProfile::builder().numeric("wind").categorical("kind").build_from(&rows).unwrap();
+    let mut counted = reference.profile();
+    for (value, kind) in values.iter().zip([0.1_f32, 0.7, 12.3, 5.0].iter().cycle()) {
+        counted.record(&[Cell::from(*value as f32), Cell::from(*kind)]).unwrap();
+    }
+    assert_eq!(counted.bins("wind"), reference.counted().bins("wind"));
+    assert_eq!((counted.bins("kind"), counted.unseen("kind")), (reference.counted().bins("kind"), Some(0)));
+}
