@@ -749,3 +749,19 @@ fn a_profile_made_of_f64_holds_features_that_are_f32() {
     assert_eq!(counted.bins("wind"), reference.counted().bins("wind"));
     assert_eq!((counted.bins("kind"), counted.unseen("kind")), (reference.counted().bins("kind"), Some(0)));
 }
+
+/// Bug: of a regression whose numbers are above some 55,000 a candidate that said half as much again had not drifted. Cause: all numbers above 2^16 lay in one
+/// bin. Fix: they are told apart up to 2^50.
+#[test]
+fn large_numbers_are_told_apart() {
+    let clock = clock();
+    let of = |name: &str, times: f64| Scripted::new(name, move |x: &f64| times * (200_000.0 + 100_000.0 * x));
+    let task = Task::regression(|value: &f64| *value);
+    let service =
+        crate::common::builder(&clock).task(task).live("v1", of("v1", 1.0)).drift(watched()).build().unwrap();
+    let rollout = service.stage("v2", of("v2", 1.5)).unwrap().guard(guard::drift());
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(18);
+    (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(rollout.phase(), Phase::Aborted);
+}
