@@ -765,3 +765,20 @@ fn large_numbers_are_told_apart() {
     (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
     assert_eq!(rollout.phase(), Phase::Aborted);
 }
+
+/// Bug: after a promotion a guard of drift said for as long as it was watched that no window was full yet. Cause: it has windows of a candidate beside live alone,
+/// and said nothing of it. Fix: it says that it does not judge a watch.
+#[test]
+fn a_guard_of_drift_says_that_it_does_not_judge_a_watch() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let rollout = canary(&service, squashed).guard(guard::drift());
+    let bake = switchback::plan::Bake::new(seconds(3_600));
+    rollout.run(crate::common::plan([Step::canary(0.5).unwrap()]).bake(bake)).unwrap();
+    let mut chance = Chance(20);
+    (0..6).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    let status = rollout.status().unwrap();
+    assert_eq!(status.phase, Phase::Baking);
+    let note = status.evidence[0].note.as_deref().unwrap_or_default();
+    assert!(note.contains("what is live and watched is not judged"), "{note}");
+}

@@ -11,6 +11,7 @@ use crate::base::text::significant;
 use crate::drift::estimate::{Estimate, EstimatedQuality};
 use crate::drift::told::What;
 use crate::drift::watch::{Fault, Measure, Nearness, Seen, VALID, look_alpha};
+use crate::rollout::phase::Phase;
 use crate::stats::Metric;
 
 /// That the candidate's answers are distributed as live's over the same traffic: scores, predictions, and how many failed.
@@ -115,7 +116,7 @@ impl Guard for DriftGuard {
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
         let Some(looked) = &comparison.drift else {
-            return Evidence::new(self.name(), Verdict::Inconclusive).note(EMPTY);
+            return Evidence::new(self.name(), Verdict::Inconclusive).note(nothing_yet(comparison.phase));
         };
         let seen = looked.seen;
         let margin = seen.options().margin(self.distance);
@@ -164,7 +165,14 @@ impl Guard for DriftGuard {
     }
 }
 
-const EMPTY: &str = "no window of both is full yet since the exposure changed";
+/// There is nothing to judge by.
+fn nothing_yet(phase: Phase) -> &'static str {
+    if phase == Phase::Baking {
+        "windows compare a candidate with live: what is live and watched is not judged by them"
+    } else {
+        "no window of both is full yet since the exposure changed"
+    }
+}
 
 /// How good the candidate probably is, from its scores alone, beside how good live probably is over the same traffic:
 /// accuracy, precision, recall, F1 or AUC of a yes or no. For the time until labels come.
@@ -253,7 +261,7 @@ impl Guard for EstimatedGuard {
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
         let inconclusive = |note: &str| Evidence::new(self.name(), Verdict::Inconclusive).note(note);
-        let Some(looked) = &comparison.drift else { return inconclusive(EMPTY) };
+        let Some(looked) = &comparison.drift else { return inconclusive(nothing_yet(comparison.phase)) };
         let (seen, look) = (looked.seen, looked.seen.looks);
         let harm = self.both(seen, look_alpha(looked.harm, look));
         let fine = self.both(seen, look_alpha(looked.promotion, look));
