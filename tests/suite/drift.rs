@@ -766,6 +766,33 @@ fn large_numbers_are_told_apart() {
     assert_eq!(rollout.phase(), Phase::Aborted);
 }
 
+/// Bug: where people are asleep by night, `OnDrift::Pause` paused every plan every night, also where a season was kept that says so. Cause: whatever had drifted
+/// paused, and what comes by night differs from training, and from what live said at first. Fix: where a season is kept, what has drifted from that pauses.
+#[test]
+fn a_night_pauses_no_plan_where_a_season_is_kept() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000 / 86_400 * 86_400));
+    let drift = watched().window(WindowSize::Span(seconds(3_600))).season(Season::HourOfDay);
+    let service = builder(&clock).drift(drift.on_shared_drift(OnDrift::Pause)).build().unwrap();
+    let mut chance = Chance(19);
+    let mut hours = |hours: u32, of| spans(&service, &clock, &mut chance, (3_600, hours), of);
+    let day = |hours: &mut dyn FnMut(u32, fn(f64) -> f64)| {
+        hours(8, |x| x / 5.0);
+        hours(16, |x| x);
+    };
+    (0..2).for_each(|_| day(&mut hours));
+    let rollout = canary(&service, squashed).guard(guard::drift());
+    let step = Step::canary(0.5).unwrap().min_duration(seconds(10_000_000));
+    rollout.run(crate::common::plan([step])).unwrap();
+    (0..2).for_each(|_| day(&mut hours));
+    let nights = drifted(&service).into_iter().filter(|told| told.1 == Baseline::Training).count();
+    assert!(nights >= 2, "a night is told to be unlike training");
+    assert!(!rollout.status().unwrap().paused);
+    hours(8, |x| x / 5.0);
+    hours(3, higher);
+    assert_eq!(seasonal(&service), [1, 0]);
+    assert!(rollout.status().unwrap().paused);
+}
+
 /// Bug: after a promotion a guard of drift said for as long as it was watched that no window was full yet. Cause: it has windows of a candidate beside live alone,
 /// and said nothing of it. Fix: it says that it does not judge a watch.
 #[test]
