@@ -45,7 +45,7 @@ pub enum DriftScope {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Baseline {
-    /// The data that live was trained on.
+    /// The data that the profile was made of, which the handle was built with: a version that became live since may have been trained on others.
     Training,
     /// The same hour of other days.
     Season,
