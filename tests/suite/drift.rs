@@ -809,3 +809,30 @@ fn a_guard_of_drift_says_that_it_does_not_judge_a_watch() {
     let note = status.evidence[0].note.as_deref().unwrap_or_default();
     assert!(note.contains("what is live and watched is not judged"), "{note}");
 }
+
+/// Bug: a profile that `examples/publish_sklearn.py` wrote had one bin for both values of a flag, and two small numbers in one, so that a flag that is always set was no
+/// drift. Cause: values that quantiles share had no bin of their own there. Fix: it has the bins that the builder has. The text is what it wrote.
+#[test]
+fn a_profile_that_python_writes_has_the_bins_of_one_that_is_built() {
+    let written = r#"{"schema": 1, "rows": 10, "features": [
+        {"name": "flag", "type": "number", "missing": 0, "counts": [0, 7, 0, 0, 3, 0],
+         "edges": [-2e-12, -1e-12, 1e-12, 0.2999997000000007, 0.999999, 1.000001, 1.000002000001]},
+        {"name": "few", "type": "number", "missing": 0, "counts": [0, 2, 0, 0, 3, 0, 0, 2, 0, 2, 1],
+         "edges": [-2e-12, -1e-12, 1e-12, 0.7999992, 0.999999, 1.000001, 1.4999985, 1.999998, 2.299997700000001,
+                   2.999997, 3.599996399999998, 8.999991]},
+        {"name": "many", "type": "number", "missing": 0, "counts": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+         "edges": [-1e-12, 0.8999991, 1.7999982, 2.6999973, 3.5999964, 4.4999955, 5.3999946, 6.299993700000001,
+                   7.1999928, 8.0999919, 8.999991]}]}"#;
+    let written: ReferenceProfile = serde_json::from_str(written).unwrap();
+    let few = [0.0, 1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 9.0, 1.0];
+    let rows =
+        (0..10).zip(few).map(|(n, few)| [f64::from(u8::from(n >= 7)), few, f64::from(n)].map(Cell::from));
+    let builder = ReferenceProfile::builder().numeric("flag").numeric("few").numeric("many");
+    let built = builder.build_from(rows.clone()).unwrap();
+    let mut counted = written.profile();
+    rows.for_each(|row| counted.record(&row).unwrap());
+    for name in ["flag", "few", "many"] {
+        assert_eq!(written.counted().bins(name), built.counted().bins(name), "{name}");
+        assert_eq!(written.counted().bins(name), counted.bins(name), "{name}");
+    }
+}
