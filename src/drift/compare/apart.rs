@@ -260,3 +260,93 @@ impl Distribution {
 fn share((events, rows): Share) -> f64 {
     events / rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::chance::mix;
+
+    /// Rows of a distribution, in its bins.
+    fn drawn(shares: &[f64], rows: u64, seed: u64) -> Vec<u64> {
+        let mut counts = vec![0; shares.len()];
+        for row in 0..rows {
+            let mut even = (mix(seed ^ mix(row)) >> 11) as f64 / (1_u64 << 53) as f64;
+            let bin = shares.iter().position(|share| {
+                even -= share;
+                even < 0.0
+            });
+            counts[bin.unwrap_or(shares.len() - 1)] += 1;
+        }
+        counts
+    }
+
+    fn distance(one: &[f64], other: &[f64]) -> f64 {
+        let part =
+            |share: f64, middle: f64| if share > 0.0 { share * libm::log(share / middle) } else { 0.0 };
+        let parts = one.iter().zip(other).map(|(p, q)| {
+            let middle = f64::midpoint(*p, *q);
+            part(*p, middle) + part(*q, middle)
+        });
+        (parts.sum::<f64>() / 2.0).sqrt()
+    }
+
+    /// One that lies a tenth away: bins are raised by their place as far as it takes.
+    fn a_tenth_away(shares: &[f64], raised: impl Fn(usize) -> f64) -> Vec<f64> {
+        let tilted = |by: f64| {
+            let shares: Vec<f64> =
+                shares.iter().enumerate().map(|(bin, share)| share * libm::exp(by * raised(bin))).collect();
+            let all: f64 = shares.iter().sum();
+            shares.into_iter().map(|share| share / all).collect::<Vec<f64>>()
+        };
+        let (mut low, mut high) = (0.0, 20.0);
+        for _ in 0..60 {
+            let middle = f64::midpoint(low, high);
+            if distance(shares, &tilted(middle)) < 0.1 { low = middle } else { high = middle }
+        }
+        tilted(low)
+    }
+
+    /// At the margin either is said by no more than its error, whatever the bins; a little within it the one, and beyond it the other, still less.
+    #[test]
+    fn at_the_margin_either_error_is_kept_and_few_rows_show_nothing() {
+        let even = vec![1.0 / 16.0; 16];
+        let falling: Vec<f64> = (0..20).map(|bin| 0.3 * 0.7_f64.powi(bin)).collect();
+        let falling: Vec<f64> = falling.iter().map(|share| share / falling.iter().sum::<f64>()).collect();
+        let rare: Vec<f64> = std::iter::once(0.985).chain(std::iter::repeat_n(0.001, 15)).collect();
+        let all = [
+            ("even", a_tenth_away(&even, |bin| bin as f64 / 16.0), even),
+            ("falling", a_tenth_away(&falling, |bin| f64::from(u8::from(bin > 6))), falling),
+            ("rare", a_tenth_away(&rare, |bin| f64::from(u8::from(bin > 0))), rare),
+        ];
+        for (name, away, shares) in &all {
+            assert!((distance(shares, away) - 0.1).abs() < 1e-6, "{name}");
+            for (n, m) in [(60, 60), (100, 1_000), (600, 600)] {
+                let (mut beyond, mut within, mut runs) = (0, 0, 0);
+                for seed in 0..400_u64 {
+                    let (one, other) = (drawn(away, n, 2 * seed + 1), drawn(shares, m, mix(seed)));
+                    let of = Distribution::of(&other, &one).unwrap();
+                    runs += 1;
+                    beyond += u32::from(of.beyond(0.1) <= 0.05);
+                    within += u32::from(of.within(0.1, 1.0) <= 0.05);
+                    assert!(n > 60 || of.within(0.05, 1.0) > 0.05, "{name}: sixty rows show nothing");
+                }
+                // Three standard deviations above one in twenty.
+                assert!(beyond.max(within) <= runs / 20 + 13, "{name} {n} {m}: {beyond} {within} of {runs}");
+            }
+        }
+    }
+
+    /// Where one has many more failures, and where none is seen: that says little of few rows.
+    #[test]
+    fn shares_are_told_apart_and_none_is_not_known_to_be_0() {
+        let margin = Margin { distance: 0.1, share: 0.01 };
+        let of = |reference: Share, window: Share| Measured::Failures(reference, window);
+        let none = |rows: f64| of((0.0, rows), (0.0, rows)).within(margin, 1.0);
+        // 0.99^100 is 0.37, and 0.99^1,000 is 4e-5.
+        assert!(none(100.0) > 0.37 && none(1_000.0) > 4e-5 && none(1_000.0) < 0.001, "{}", none(1_000.0));
+        let (few, many) = (of((5.0, 1_000.0), (12.0, 1_000.0)), of((5.0, 1_000.0), (60.0, 1_000.0)));
+        assert_eq!(few.beyond(margin), 1.0);
+        assert!(many.beyond(margin) < 1e-4 && of((60.0, 1_000.0), (5.0, 1_000.0)).beyond(margin) < 1e-4);
+        assert_eq!(many.within(margin, 1.0), 1.0);
+    }
+}
