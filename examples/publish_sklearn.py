@@ -61,19 +61,40 @@ def load(months):
     return np.array(rows, dtype=np.float32), np.array(labels)
 
 
+def edges_of(column, bins=10):
+    """Deciles, as the crate's own builder has them. A value that several share, as those of a flag do, has a bin of its own,
+    and at either end there is one beyond it, to see it change; an edge that one has alone lies a little below that value."""
+
+    def width(value):
+        return max(abs(value) * 1e-6, 1e-300) if value else 1e-12
+
+    edges, beyond = [], 0.0
+    values, times = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1)), return_counts=True)
+    for value, shared in zip(values.tolist(), (times > 1).tolist()):
+        around = width(value)
+        beyond = around if shared else 0.0
+        if shared and not edges:
+            edges.append(value - 2 * around)
+        for edge in [value - around, value + around] if shared else [value - around]:
+            if not edges or edges[-1] < edge:
+                edges.append(edge)
+    if beyond:
+        edges.append(edges[-1] + max(beyond, width(edges[-1])))
+    return edges
+
+
 def profile(rows, names):
-    """How each feature was distributed: counts between deciles, as `switchback::drift::ReferenceProfile` reads them."""
+    """How each feature was distributed, in bins, as `switchback::drift::ReferenceProfile` reads them."""
     features = []
     for place, name in enumerate(names):
         column = rows[:, place].astype(np.float64)
         column = column[np.isfinite(column)]
-        edges = np.unique(np.quantile(column, np.linspace(0, 1, 11)))
-        if len(edges) == 1:  # one value: a bin of its own, and one on either side to see it change
-            edges = edges[0] + np.array([-2, -1, 1, 2]) * max(abs(edges[0]) * 1e-6, 1e-12)
-        counts, _ = np.histogram(column, edges)
+        edges = edges_of(column) if len(column) else [0.0, 1.0]
+        # A bin holds its lower edge, and the outermost ones what lies beyond.
+        counts = np.bincount(np.searchsorted(edges[1:-1], column, side="right"), minlength=len(edges) - 1)
         missing = len(rows) - len(column)
         features.append(
-            {"name": name, "type": "number", "edges": edges.tolist(), "counts": counts.tolist(), "missing": missing}
+            {"name": name, "type": "number", "edges": edges, "counts": counts.tolist(), "missing": missing}
         )
     return {"schema": 1, "rows": len(rows), "features": features}
 

@@ -4,8 +4,7 @@ use super::control::Control;
 use super::event::EventKind;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
-use crate::drift::told::DriftScope;
-use crate::drift::watch::{Context, Feed, OnDrift, Part, Running, Told, advice};
+use crate::drift::watch::{Context, Feed, Part, Running, Told, advice};
 use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::Side;
 
@@ -42,9 +41,11 @@ impl Control {
         Context { live: self.live.id, versions, running: on_trial.collect(), feeds }
     }
 
-    /// Says what has drifted and, where that is the policy, has plans stand still for what the world does.
-    pub(crate) fn tell_of_drift(&mut self, told: Vec<Told>, policy: OnDrift, now: Timestamp) {
-        for Told { whose, against, version, features, more, ended } in told {
+    /// Says what has drifted, and has plans stand still for that of which `pauses` says so.
+    pub(crate) fn tell_of_drift(&mut self, told: Vec<Told>, pauses: impl Fn(&Told) -> bool, now: Timestamp) {
+        for told in told {
+            let pauses = pauses(&told);
+            let Told { whose, against, version, features, more, ended } = told;
             let names: Vec<String> = features.iter().map(ToString::to_string).collect();
             let epoch = self.epoch;
             if ended {
@@ -55,7 +56,7 @@ impl Control {
             let advice = advice(whose, against).to_owned();
             let event = EventKind::Drifted { whose, against, version, features, more, advice };
             self.announcer.announce(now, epoch, event);
-            if (whose, policy) == (DriftScope::World, OnDrift::Pause) {
+            if pauses {
                 self.pause_plans(&format!("the world has drifted {against}: {}", names.join(", ")), now);
             }
         }

@@ -28,11 +28,17 @@
 
 // # Design decisions
 //
+// **A margin is no equality.** A small p-value says that two versions are not the same, and with enough rows no two are; a large one says that rows were
+// too few to tell. So a guard asks twice, as all others do: whether what was seen lies further out than chance puts it at the margin, which takes back, and whether it lies
+// nearer in, which lets go on. Alerts of what comes ask for equality and an effect that matters: they take nothing back.
+//
 // **Drift is the world's until shown to be the candidate's.** Candidate and live are asked the same, so a difference of what
-// they say is the candidate's doing; but only if live has not drifted from what it said in the same first window, and if both
-// were asked alike (with few keys they may not be). Both are looked at with half of the distance that the candidate is
-// allowed, so in doubt it is the world. Each full window is a look of its own, with `6 / (pi k)^2` of the guard's error for the
-// k-th: plain, and no state but a number. Of a user they compare one request; what comes, and what each version says, is all of it, or the
+// they say is the candidate's doing; but not where it came with a move of live's, before which the two were alike, and only if both
+// were asked alike (with few keys they may not be). What excuses is looked at with half of the distance that the candidate is
+// allowed, so in doubt it is the world, and a verdict waits. A difference that was there before live moved is excused by nothing. Held to its own beginning a candidate
+// is blamed where it has gone further than live can have: that live shows no drift may be want of rows. Each full window is a look of its own, with `6 / (pi k)^2` of the guard's error for the
+// k-th: plain, and no state but a number. It looks at the window and at all of the step's together, by which a small service decides too. Of a user, a batch or a stream they compare
+// one request; what comes, and what each version says, is all of it, or the
 // windows of the world would be those of new users as long as a canary lasts. A product of e-values would see a slow drift sooner, and forget a late one.
 
 pub(crate) mod compare;

@@ -45,11 +45,11 @@ pub enum DriftScope {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Baseline {
-    /// The data that live was trained on.
+    /// The data that the profile was made of, which the handle was built with: a version that became live since may have been trained on others.
     Training,
     /// The same hour of other days.
     Season,
-    /// Live's answers in its first full window.
+    /// Live's answers in the first full window that began with it as live.
     LivesBeginning,
     /// Live's answers over the same time.
     Live,

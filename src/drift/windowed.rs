@@ -175,6 +175,11 @@ impl WindowedProfile {
         self.closed += 1;
     }
 
+    /// Whether the first window is as long as all others: one of time ends when the clock says.
+    pub(crate) fn has_begun_with_its_first_row(&self) -> bool {
+        matches!(self.size, WindowSize::Rows(_))
+    }
+
     /// How many windows were closed so far.
     pub fn closed(&self) -> u64 {
         self.closed

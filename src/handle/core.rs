@@ -145,6 +145,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let told = self.settle_drift(now);
         let (mut snapshots, divided) = self.change(|control| {
+            // What all are to do is told from here on, a pause for drift too.
+            let from = control.announcer.next();
             self.tell_of_drift(control, told, now);
             control.tell_of_lapse(now);
             control.leave_out_lapse(now);
@@ -155,7 +157,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.announce_recalls(now);
             if self.is_in_fleet() {
                 // What all have seen is judged, by whoever judges. What does not come back is seen where it was asked.
-                let from = control.announcer.next();
                 control.pass_over_tripped(self.desk(now));
                 control.lower_overdue(self.desk(now), lasted);
                 self.note_demands(control, from);

@@ -28,7 +28,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Says what has drifted.
     pub(crate) fn tell_of_drift(&self, control: &mut Control, told: Vec<Told>, now: Timestamp) {
         if let Some(drift) = &self.serving.drift {
-            control.tell_of_drift(told, drift.shared, now);
+            control.tell_of_drift(told, |told| drift.pauses(told), now);
         }
     }
 

@@ -804,8 +804,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             && !matches!(result, Err(ErrorKind::Input))
         {
             let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
-            // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
-            let unit = call.key.is_none() || counted.counts || call.routing.owner.is_none();
+            // Beside a canary versions are compared by what each user was answered, and what one user asks is alike, as are the rows of a batch
+            // and the calls of a stream.
+            let unit =
+                call.unit.stands && (call.key.is_none() || counted.counts || call.routing.owner.is_none());
             drift.see(call.input, &Said { exposure, version, kept: result.ok(), unit }, counted.hash);
         }
         (counted, at, Marks { flags, segment: segment.map(|segment| segment.hash) })

@@ -588,7 +588,8 @@ impl Default for Bake {
 
 impl Bake {
     /// The guards go on watching the new live for `duration`, and take it back when one fails. During that time a
-    /// request on which the new live fails is answered by the version before.
+    /// request on which the new live fails is answered by the version before. Guards of drift and of estimated quality
+    /// do not: they compare a candidate with live.
     pub fn new(duration: Duration) -> Self {
         Self { duration, ..Self::default() }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::apart::Margin;
 use super::distance::Distances;
 use super::significance::{Compared, Test};
 use super::table::{DriftRow, DriftTable, DriftVerdict};
@@ -134,8 +135,13 @@ impl Options {
     }
 
     /// The same at this error, for a drift of at least this distance: for looks whose error follows from their number.
-    pub(crate) fn look(self, alpha: f64, distance: f64) -> Self {
-        Self { alpha, minimum_effect: distance, ..self }
+    pub(crate) fn look(self, alpha: f64, margin: Margin) -> Self {
+        Self { alpha, minimum_effect: margin.distance, minimum_share: margin.share.min(1.0), ..self }
+    }
+
+    /// How far apart two versions may be, where their distributions may lie apart by `distance`.
+    pub(crate) fn margin(&self, distance: f64) -> Margin {
+        Margin { distance, share: self.minimum_share }
     }
 
     /// How many rows are wanted on each side.

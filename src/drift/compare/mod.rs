@@ -1,5 +1,6 @@
 //! How far two profiles lie apart, and whether that is more than chance.
 
+pub(crate) mod apart;
 pub(crate) mod compare;
 pub(crate) mod distance;
 pub(crate) mod significance;

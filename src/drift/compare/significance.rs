@@ -66,6 +66,11 @@ impl Compared {
         Self { frequent, rare: rare.into_iter().fold(tail, add), all }
     }
 
+    /// How many bins have enough rows by themselves.
+    pub(crate) fn frequent_bins(&self) -> u32 {
+        u32::try_from(self.frequent.len()).unwrap_or(u32::MAX)
+    }
+
     /// All of it, what is rare last.
     pub(crate) fn cells(&self) -> (Vec<u64>, Vec<u64>) {
         self.frequent.iter().copied().chain([self.rare]).unzip()
@@ -117,14 +122,18 @@ impl Test {
             Self::JensenShannon | Self::KolmogorovSmirnov => 8.0 * shares.jensen_shannon() * rows,
         };
         let degrees = shares.degrees();
-        let inverse: f64 =
-            bins.iter().map(|(p, q)| *p as f64 + *q as f64).filter(|c| *c > 0.0).map(f64::recip).sum();
-        let excess = self.excess(shares.window / (shares.reference + shares.window)) * inverse;
-        let mean = 1.0 + excess / f64::from(degrees.max(1));
+        let mean = 1.0 + self.excess_of(bins, &shares) / f64::from(degrees.max(1));
         Significance { statistic, p: chi_squared(statistic / mean, degrees) }
     }
 
-    /// By how much the mean of the statistic exceeds its degrees of freedom, over the sum of `1 / c`, c being the rows
+    /// By how much the mean of the statistic of these bins exceeds its degrees of freedom.
+    pub(crate) fn excess_of(self, bins: &[Pair], shares: &Shares<'_>) -> f64 {
+        let inverse: f64 =
+            bins.iter().map(|(p, q)| *p as f64 + *q as f64).filter(|c| *c > 0.0).map(f64::recip).sum();
+        self.excess(shares.window / (shares.reference + shares.window)) * inverse
+    }
+
+    /// The same, over the sum of `1 / c`, c being the rows
     /// of a bin in both samples, where the window has a share of `w` of all rows. Dividing by the mean is Bartlett's
     /// correction (Proc. R. Soc. A 160, 1937); without it the statistics alarm in up to 7.5 % of windows of a hundred
     /// rows instead of 5.

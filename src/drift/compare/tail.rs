@@ -45,6 +45,67 @@ pub(crate) fn upper_gamma(a: f64, x: f64) -> f64 {
     (scale * fraction).clamp(0.0, 1.0)
 }
 
+/// The probability that a noncentral chi-squared variable is larger: with `degrees` of freedom, and `away` from their centre. A mixture of
+/// central ones by Poisson's weights (Johnson, Kotz & Balakrishnan, "Continuous Univariate Distributions" 2, 29.4), summed from the largest weight
+/// to both sides. Right to some 1e-13, absolutely.
+pub(crate) fn noncentral(statistic: f64, degrees: u32, away: f64) -> f64 {
+    /// Beyond it all is scaled down to it, as if there were fewer rows: a sum would have too many terms.
+    const AWAY_MAX: f64 = 1e5;
+    let scale = (AWAY_MAX / away).min(1.0);
+    let (half, at) = (away * scale / 2.0, statistic * scale / 2.0);
+    if !(at > 0.0 && degrees > 0) {
+        return 1.0;
+    }
+    let middle = half.floor();
+    let first = f64::from(degrees) / 2.0 + middle;
+    let heaviest = if half > 0.0 {
+        libm::exp(middle * libm::log(half) - half - libm::lgamma(middle + 1.0))
+    } else {
+        1.0
+    };
+    let tail = upper_gamma(first, at);
+    // By so much the tail of two degrees more is larger.
+    let step = libm::exp(first * libm::log(at) - at - libm::lgamma(first + 1.0));
+    let mut sum = heaviest * tail;
+    let (mut weight, mut larger, mut more, mut place) = (heaviest, tail, step, 0.0);
+    while weight > heaviest * 1e-17 {
+        larger += more;
+        place += 1.0;
+        more *= at / (first + place);
+        weight *= half / (middle + place);
+        sum += weight * larger;
+    }
+    let (mut weight, mut smaller, mut less, mut place) = (heaviest, tail, step, 0.0);
+    while weight > heaviest * 1e-17 && place < middle {
+        less *= (first - place) / at;
+        smaller = (smaller - less).max(0.0);
+        weight *= (middle - place) / half;
+        place += 1.0;
+        sum += weight * smaller;
+    }
+    sum.clamp(0.0, 1.0)
+}
+
+/// How unlikely two samples are where the shares of something in them differ by `difference`, the window's being the larger: twice the logarithm by
+/// which the likelihood falls short of the largest, chi-squared with one degree of freedom in the limit (Wilks, Ann. Math. Stat. 9, 1938).
+pub(crate) fn deviance(reference: (f64, f64), window: (f64, f64), difference: f64) -> f64 {
+    let part = |count: f64, share: f64, expected: f64| {
+        if count > 0.0 { count * libm::log(share / expected) } else { 0.0 }
+    };
+    let of = |(events, rows): (f64, f64), expected: f64| {
+        let (share, expected) = (events / rows, expected.clamp(0.0, 1.0));
+        part(events, share, expected) + part(rows - events, 1.0 - share, 1.0 - expected)
+    };
+    let both = |share: f64| of(reference, share) + of(window, share + difference);
+    // Convex: the smallest is closed in on.
+    let (mut low, mut high) = ((-difference).max(0.0), (1.0 - difference).min(1.0));
+    for _ in 0..80 {
+        let (left, right) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+        if both(left) <= both(right) { high = right } else { low = left }
+    }
+    (2.0 * both(f64::midpoint(low, high))).max(0.0)
+}
+
 /// Enough for every statistic that is near its degrees of freedom, up to 10^6 of them.
 const ROUNDS: u32 = 20_000;
 
@@ -124,6 +185,36 @@ mod tests {
             let found = upper_gamma(a, x);
             assert!((found / expected - 1.0).abs() < 1e-10, "{a} {x}: {found} {expected}");
         }
+    }
+
+    /// With one degree of freedom it is the square of a normal variable that is not around 0, with none away from the centre a central one.
+    #[test]
+    fn a_noncentral_tail_is_that_of_the_square_of_a_normal_variable() {
+        let normal = |z: f64| {
+            let half = chi_squared(z * z, 1) / 2.0;
+            if z > 0.0 { half } else { 1.0 - half }
+        };
+        for away in [0.0, 0.5, 4.0, 20.0, 300.0, 4_000.0] {
+            for statistic in [0.1, 0.56, 3.0, 15.0, 67.1, 250.0, 4_200.0] {
+                let (x, l) = (f64::sqrt(statistic), f64::sqrt(away));
+                let expected = normal(x - l) + normal(x + l);
+                let found = noncentral(statistic, 1, away);
+                assert!((found - expected).abs() < 1e-11, "{statistic} {away}: {found} {expected}");
+            }
+        }
+        assert!((noncentral(12.0, 7, 0.0) - chi_squared(12.0, 7)).abs() < 1e-13);
+        assert_eq!((noncentral(0.0, 3, 5.0), noncentral(3.0, 0, 5.0)), (1.0, 1.0));
+    }
+
+    /// By hand: at what was seen nothing is lost, and where one share is known to be 0 only the other one has a likelihood.
+    #[test]
+    fn a_deviance_is_how_much_likelihood_is_lost() {
+        assert!(deviance((10.0, 100.0), (30.0, 100.0), 0.2) < 1e-9);
+        let expected = -2.0 * 500.0 * f64::ln(0.99);
+        assert!((deviance((0.0, 500.0), (0.0, 500.0), 0.01) - expected).abs() < 1e-6);
+        let (more, less) =
+            (deviance((5.0, 500.0), (20.0, 400.0), 0.01), deviance((20.0, 400.0), (5.0, 500.0), -0.01));
+        assert!(more > 5.0 && (more - less).abs() < 1e-6, "{more} {less}");
     }
 
     /// SciPy 1.17.1, `chi2_contingency` and `chi2.sf`: the golden tables of the reference statistics.

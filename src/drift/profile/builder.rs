@@ -167,7 +167,8 @@ impl Looked {
 }
 
 /// Edges at the quantiles of sorted numbers. A number that several quantiles share, which is so for one in `bins` rows,
-/// gets a bin of its own; at either end there is a bin beyond it, so that a value that takes its place is seen.
+/// gets a bin of its own; at either end there is a bin beyond it, so that a value that takes its place is seen. An edge that one quantile has alone is
+/// mostly a value of the data: it lies a little below, or that value would fall into another bin where it comes as an `f32`.
 fn edges(sorted: &[f64], bins: usize) -> Edges {
     let within: Vec<f64> = sorted.iter().map(|number| number.clamp(-EDGE_MAX, EDGE_MAX)).collect();
     let quantiles: Vec<f64> = (0..=bins).map(|place| quantile(&within, place as f64 / bins as f64)).collect();
@@ -180,7 +181,9 @@ fn edges(sorted: &[f64], bins: usize) -> Edges {
         if around > 0.0 && edges.is_empty() {
             edges.push(number - 2.0 * around);
         }
-        for edge in [number - around, number + around] {
+        let (below, above) =
+            if around > 0.0 { (around, Some(number + around)) } else { (width_of(number), None) };
+        for edge in [Some(number - below), above].into_iter().flatten() {
             if edges.last().is_none_or(|last| *last < edge) {
                 edges.push(edge);
             }

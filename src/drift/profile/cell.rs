@@ -12,7 +12,7 @@
 pub enum Cell<'a> {
     /// A number. A NaN is missing; an infinity lies in the outermost bin of its side.
     ///
-    /// Where a category is expected, its shortest decimal form is one: 3.0 is `3`.
+    /// Where a category is expected, its shortest decimal form is one: 3.0 is `3`, and 0.1 is `0.1`, as an `f32` too.
     Number(f64),
     /// A category, compared byte by byte. Where a number is expected, it is something that training has not seen.
     Text(&'a str),
@@ -70,8 +70,14 @@ impl Written {
     fn write(&mut self, number: f64) -> Option<&str> {
         use std::fmt::Write;
         self.length = 0;
-        // 0.0 and -0.0 are one category.
-        write!(self, "{}", number + 0.0).ok()?;
+        let single = number as f32;
+        // A fraction that an `f32` holds was one, and has the digits that tell it from others of its kind: 0.1, not 0.10000000149011612. Of a
+        // whole number those would be fewer than it has. 0.0 and -0.0 are one category.
+        if number.fract() != 0.0 && f64::from(single) == number {
+            write!(self, "{single}").ok()?;
+        } else {
+            write!(self, "{}", number + 0.0).ok()?;
+        }
         std::str::from_utf8(self.bytes.get(..self.length)?).ok()
     }
 }
@@ -92,7 +98,15 @@ mod tests {
 
     #[test]
     fn numbers_are_categories_by_their_shortest_form() {
-        for (number, text) in [(3.0, "3"), (-0.0, "0"), (2.5, "2.5"), (f64::INFINITY, "inf")] {
+        for (number, text) in [
+            (3.0, "3"),
+            (-0.0, "0"),
+            (2.5, "2.5"),
+            (f64::INFINITY, "inf"),
+            (f64::from(0.1_f32), "0.1"),
+            (0.1, "0.1"),
+            (123_456_792.0, "123456792"),
+        ] {
             assert_eq!(Cell::Number(number).category(&mut Written::new()), Some(text));
         }
         assert_eq!(Cell::Number(f64::NAN).category(&mut Written::new()), None);

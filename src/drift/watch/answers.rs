@@ -18,8 +18,9 @@ const PREDICTION: &str = "prediction";
 /// Bins of numbers are this many to a doubling.
 const PER_DOUBLING: i32 = 4;
 
-/// Numbers are told apart from 2 to the minus this up to 2 to the power of it.
-const DOUBLINGS: i32 = 16;
+/// Numbers are told apart from 2 to this power, 15 millionths, up to 2 to that, 10^15, on both sides of 0: what lies beyond is in one bin. All of what an
+/// `f64` can hold would be 16,000 bins.
+const DOUBLINGS: std::ops::RangeInclusive<i32> = -16..=50;
 
 /// Classes have a bin each up to so many; beyond, they share them in turn: a bin per class of 10,000 would have too few
 /// answers to compare, and each window of each version would take 80 KB.
@@ -78,7 +79,7 @@ fn of_probabilities() -> Vec<f64> {
 
 /// A fifth as wide as the numbers themselves, on both sides of 0.
 fn of_numbers() -> Vec<f64> {
-    let steps = -DOUBLINGS * PER_DOUBLING..=DOUBLINGS * PER_DOUBLING;
+    let steps = DOUBLINGS.start() * PER_DOUBLING..=DOUBLINGS.end() * PER_DOUBLING;
     let above: Vec<f64> = steps.map(|step| libm::exp2(f64::from(step) / f64::from(PER_DOUBLING))).collect();
     above.iter().rev().map(|edge| -edge).chain(above.iter().copied()).collect()
 }

@@ -26,5 +26,5 @@ pub(crate) use options::Features;
 pub use options::{Drift, OnDrift};
 pub(crate) use status::VALID;
 pub use status::{DriftAlert, DriftStatus, Estimated, RolloutDrift, VersionDrift};
-pub(crate) use trial::{Fault, Measure, Seen};
+pub(crate) use trial::{Fault, Measure, Nearness, Seen};
 pub(crate) use windows::{Context, Feed, Part, Running};

@@ -122,7 +122,8 @@ pub enum OnDrift {
     /// An event. The default: drift is not harm, and whether it matters is for a person to say.
     #[default]
     Tell,
-    /// The plans of all rollouts stand still too, until somebody resumes them: what is seen now may not be what comes.
+    /// The plans of all rollouts stand still too, until somebody resumes them: what is seen now may not be what comes. Where a
+    /// [`season`](Drift::season) is kept, for what has drifted from that alone.
     Pause,
 }
 
@@ -157,8 +158,7 @@ impl Drift {
     }
 
     /// When a window is full: every hour by default, long enough for the rows that tests want and short enough for
-    /// somebody to act. Traffic that has its hours drifts from training every night: then say a day, or
-    /// [`season`](Self::season). A tick closes windows, so one of rows holds all that came until the tick.
+    /// somebody to act. Traffic that has its hours drifts from training every night, and is told to: then say a day. A tick closes windows, so one of rows holds all that came until the tick.
     ///
     /// A window of nothing is refused by [`build`](crate::Builder::build).
     pub fn window(mut self, size: WindowSize) -> Self {
@@ -166,7 +166,8 @@ impl Drift {
         self
     }
 
-    /// Compares each full hour with the same hour of other days, too: each once, however long a window is.
+    /// Compares each full hour with the same hour of other days, too: each once, however long a window is. What is held against training, and against what
+    /// live said at first, is told as before, and pauses no plan any more: by night both drift.
     pub fn season(mut self, season: Season) -> Self {
         self.season = Some(season);
         self

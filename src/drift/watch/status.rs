@@ -82,9 +82,9 @@ pub struct RolloutDrift {
     pub windows: u32,
     /// The candidate's answers against live's, over the same time and split.
     pub against_live: Option<DriftTable>,
-    /// The candidate's answers against those of its first window.
+    /// The candidate's answers against those of its first windows; nothing in the first one.
     pub since_it_began: Option<DriftTable>,
-    /// Live's answers against those of the same window.
+    /// Live's answers against those of the same windows.
     pub live_since_it_began: Option<DriftTable>,
     /// The inputs that the two were asked, the candidate against live: where it differs, so may the answers.
     pub inputs: Option<DriftTable>,

@@ -1,10 +1,11 @@
-//! A version on trial beside live: what both said of the same traffic in one window, and whose doing a difference is.
+//! A version on trial beside live: what both said of the same traffic, and whose doing a difference is.
 
 use std::sync::Arc;
 
-use super::counted::{Counted, merge_estimators};
+use super::counted::{Counted, look_alpha, merge_estimators};
+use crate::drift::compare::apart::{Apart, Far, Margin};
 use crate::drift::estimate::QualityEstimator;
-use crate::drift::{DriftRow, DriftTable, Options, Profile, compare_windows};
+use crate::drift::{DriftTable, Options, Profile, compare_windows};
 use crate::version::id::VersionId;
 
 /// The counts of one attempt.
@@ -14,8 +15,14 @@ pub(crate) struct Trial {
     /// The stretch between two changes of exposure that is being counted.
     pub(crate) era: u32,
     open: Sides<Option<Counted>>,
-    /// The first full window of both.
-    first: Option<Sides<Profile>>,
+    /// The answers of both in all full windows since the exposure last changed.
+    all: Option<Sides<Profile>>,
+    /// The answers of both in their first full windows, so many that they have [`BEGINNING`] rows; since live has drifted, from the one on in which it
+    /// did.
+    beginning: Option<Sides<Profile>>,
+    /// Of those in `all`, the windows that came after the beginning was whole.
+    since: Option<Sides<Profile>>,
+    blamed: bool,
     moved: bool,
     /// Scores since the exposure last changed.
     scores: Sides<Option<QualityEstimator>>,
@@ -25,6 +32,10 @@ pub(crate) struct Trial {
     pub(crate) is_new: bool,
 }
 
+/// A beginning is whole with so many rows of each side: with ten bins as many as it takes, at the default distance and at the fiftieth look, to show
+/// that something is alike. Of a window alone a small service could never pass.
+const BEGINNING: u64 = 2_000;
+
 /// Of a candidate, and of live over the same time and split.
 #[derive(Clone, Default)]
 pub(crate) struct Sides<T> {
@@ -32,17 +43,35 @@ pub(crate) struct Sides<T> {
     pub(crate) live: T,
 }
 
-/// The last full window of a trial, to judge it by. Frozen.
+impl Sides<Profile> {
+    /// Adds what both said in a window: counted in the bins of one handle, so nothing is refused.
+    fn add(own: &mut Option<Self>, window: &Self) {
+        match own {
+            Some(own) => {
+                let _ = own.candidate.merge(&window.candidate);
+                let _ = own.live.merge(&window.live);
+            }
+            None => *own = Some(window.clone()),
+        }
+    }
+}
+
+/// What a trial is judged by, as of its last full window. Frozen.
 pub(crate) struct Seen {
     /// Full windows so far: each is a look.
     pub(crate) looks: u32,
-    /// The answers of both in the last one.
+    /// The answers of both in the last window.
     pub(crate) answers: Sides<Profile>,
-    /// The answers of both in the first one; since live has drifted, in the one in which it did.
-    first: Sides<Profile>,
-    /// Live has drifted in an earlier window.
+    /// In all windows since the exposure last changed.
+    pub(crate) all: Sides<Profile>,
+    /// In the first windows before this one; nothing in the first one.
+    beginning: Option<Sides<Profile>>,
+    since: Option<Sides<Profile>>,
+    /// Before this window that the two differ was the candidate's doing.
+    blamed: bool,
+    /// Live has drifted in an earlier window, before which the two did not differ.
     moved: bool,
-    /// The inputs of both in the last one, on a canary.
+    /// The inputs of both in the last window, on a canary.
     inputs: Option<Sides<Profile>>,
     /// Scores since the exposure last changed, of versions whose scores are known to mean something.
     pub(crate) scores: Sides<Option<QualityEstimator>>,
@@ -54,29 +83,44 @@ pub(crate) struct Seen {
 pub(crate) enum Measure {
     /// Live's, over the same time.
     Live,
-    /// Its own, in the first window.
+    /// Its own, in the first windows.
     ItsBeginning,
 }
 
 /// Whose doing it is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fault {
-    /// Nothing has drifted.
+    /// It is not shown that the candidate has drifted.
     Nobodys,
-    /// Live has drifted too.
+    /// Live has drifted too, or may have.
     TheWorlds,
     /// The two were asked different things, which may be all there is to it.
     TheSplits,
     /// The candidate alone has drifted: in this.
-    TheCandidates(Vec<DriftRow>),
+    TheCandidates(Vec<Far>),
 }
+
+/// Two sides that are held against each other.
+type Pair<'a> = (&'a Profile, &'a Profile);
 
 impl Trial {
     /// `looks` are those of an earlier trial of the same attempt: they have spent their error.
     pub(crate) fn new(number: u32, version: VersionId, era: u32, looks: u32) -> Self {
-        let (open, scores) = (Sides::default(), Sides::default());
-        let (first, seen) = (None, None);
-        Self { number, version, era, open, first, moved: false, scores, looks, seen, is_new: false }
+        Self {
+            number,
+            version,
+            era,
+            open: Sides::default(),
+            all: None,
+            beginning: None,
+            since: None,
+            blamed: false,
+            moved: false,
+            scores: Sides::default(),
+            looks,
+            seen: None,
+            is_new: false,
+        }
     }
 
     /// Drops what was counted before the exposure changed, so that it is not mixed with what comes: in another mixture
@@ -86,6 +130,7 @@ impl Trial {
         if era != self.era {
             self.era = era;
             (self.open, self.scores) = (Sides::default(), Sides::default());
+            (self.all, self.since) = (None, None);
             (self.seen, self.is_new) = (None, false);
         }
     }
@@ -120,23 +165,54 @@ impl Trial {
         let answers = Sides { candidate: candidate.answers, live: live.answers };
         let inputs = candidate.inputs.zip(live.inputs);
         let inputs = inputs.map(|(candidate, live)| Sides { candidate, live });
+        Sides::add(&mut self.all, &answers);
+        let begun = |of: &Sides<Profile>| of.candidate.rows().min(of.live.rows()) >= BEGINNING;
+        let is_begun = self.beginning.as_ref().is_some_and(begun);
+        if is_begun {
+            Sides::add(&mut self.since, &answers);
+        }
         let seen = Seen {
             looks: self.looks,
-            first: self.first.get_or_insert_with(|| answers.clone()).clone(),
+            all: self.all.clone().unwrap_or_else(|| answers.clone()),
             answers,
+            beginning: self.beginning.clone(),
+            since: self.since.clone(),
+            blamed: self.blamed,
             moved: self.moved,
             inputs,
             scores: self.scores.clone(),
             options,
         };
-        // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
-        // one of them does later.
-        let closely = options.look(options.error(), options.effect_floor() / 2.0);
-        if seen.live_since(&closely).is_some_and(|table| table.has_drifted()) {
-            (self.first, self.moved) = (Some(seen.answers.clone()), true);
+        let margin = options.margin(options.effect_floor());
+        if seen.has_moved(Sides::live, margin) {
+            // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
+            // one of them does later. Nor does it excuse what the two differed in before.
+            (self.beginning, self.since) = (Some(seen.answers.clone()), None);
+            self.moved = !self.blamed;
+        } else if !is_begun && !seen.has_moved(Sides::candidate, margin) {
+            Sides::add(&mut self.beginning, &seen.answers);
+        }
+        match seen.fault(Measure::Live, margin, look_alpha(options.error(), seen.looks)) {
+            Fault::TheCandidates(_) => self.blamed = true,
+            Fault::Nobodys if !any(seen.against_live(&options)) => self.blamed = false,
+            _ => {}
         }
         (self.seen, self.is_new) = (Some(Arc::new(seen)), true);
     }
+}
+
+impl<T> Sides<T> {
+    fn candidate(&self) -> &T {
+        &self.candidate
+    }
+
+    fn live(&self) -> &T {
+        &self.live
+    }
+}
+
+fn any(table: Option<DriftTable>) -> bool {
+    table.is_some_and(|table| table.has_drifted())
 }
 
 impl Seen {
@@ -145,14 +221,22 @@ impl Seen {
         compare_windows(&self.answers.live, &self.answers.candidate, options).ok()
     }
 
-    /// The candidate's answers against those of its first window.
+    /// The candidate's answers against those of its beginning; nothing in its first window.
     pub(crate) fn since_it_began(&self, options: &Options) -> Option<DriftTable> {
-        compare_windows(&self.first.candidate, &self.answers.candidate, options).ok()
+        self.since_the_beginning(Sides::candidate, options)
     }
 
-    /// Live's answers against those of the same window.
+    /// Live's answers against those of the same time.
     pub(crate) fn live_since(&self, options: &Options) -> Option<DriftTable> {
-        compare_windows(&self.first.live, &self.answers.live, options).ok()
+        self.since_the_beginning(Sides::live, options)
+    }
+
+    fn since_the_beginning(
+        &self,
+        side: fn(&Sides<Profile>) -> &Profile,
+        options: &Options,
+    ) -> Option<DriftTable> {
+        compare_windows(side(self.beginning.as_ref()?), side(&self.answers), options).ok()
     }
 
     /// Compares what the two were asked, the candidate against live.
@@ -161,33 +245,119 @@ impl Seen {
         compare_windows(&inputs.live, &inputs.candidate, options).ok()
     }
 
-    /// Whether the candidate has drifted and live has not, with an error of `alpha` for saying so wrongly. `distance` is
-    /// how far apart the two may be.
-    ///
-    /// Live, and what both were asked, are looked at more closely than the candidate, with half of the distance: in doubt
-    /// it is the world.
-    pub(crate) fn fault(&self, measure: Measure, distance: f64, alpha: f64) -> Fault {
-        let options = self.options.look(alpha, distance);
-        let table = match measure {
-            Measure::Live => self.against_live(&options),
-            Measure::ItsBeginning => self.since_it_began(&options),
+    /// Looks more closely than at a candidate, for half of what that is allowed.
+    fn closely(&self, margin: Margin) -> Options {
+        self.options.look(self.options.error(), margin.times(0.5))
+    }
+
+    /// Whether a side says something else than at the beginning: in doubt it does.
+    fn has_moved(&self, side: fn(&Sides<Profile>) -> &Profile, margin: Margin) -> bool {
+        any(self.since_the_beginning(side, &self.closely(margin)))
+    }
+
+    /// What a side has said since it was whole that it is held against, and in the last window, each beside that.
+    fn since_then(&self, side: fn(&Sides<Profile>) -> &Profile) -> Vec<Pair<'_>> {
+        let Some(beginning) = &self.beginning else { return Vec::new() };
+        let later = [Some(&self.answers), self.since.as_ref()].into_iter().flatten();
+        later.map(|later| (side(beginning), side(later))).collect()
+    }
+
+    /// Whether the candidate has drifted by more than the margin and live has not, with an error of `alpha` for saying so wrongly: by its last window, or by
+    /// all that are added up, each with half of it.
+    pub(crate) fn fault(&self, measure: Measure, margin: Margin, alpha: f64) -> Fault {
+        let far = match measure {
+            Measure::Live => self.far_from_live(margin, alpha),
+            Measure::ItsBeginning => self.far_from_its_beginning(margin, alpha),
         };
-        let drifted: Vec<DriftRow> = table.iter().flat_map(DriftTable::drifted).cloned().collect();
-        let closely = self.options.look(self.options.error(), distance / 2.0);
-        let any = |table: Option<DriftTable>| table.is_some_and(|table| table.has_drifted());
-        if drifted.is_empty() {
-            Fault::Nobodys
-        } else if any(self.live_since(&closely)) || (self.moved && !any(self.since_it_began(&closely))) {
-            // Where the world has moved both, that they lie apart is part of it as long as the candidate has not moved again.
-            Fault::TheWorlds
-        } else if any(self.inputs(&closely)) {
-            Fault::TheSplits
-        } else {
-            Fault::TheCandidates(drifted)
+        match far {
+            Ok(far) if far.is_empty() => Fault::Nobodys,
+            Ok(_) if any(self.inputs(&self.closely(margin))) => Fault::TheSplits,
+            Ok(far) => Fault::TheCandidates(far),
+            Err(TheWorlds) => Fault::TheWorlds,
         }
+    }
+
+    /// Both are asked the same, so that they differ is the candidate's doing, but for what the world has moved apart that was alike before. As long as the candidate
+    /// has not moved again, that they lie apart is part of it.
+    fn far_from_live(&self, margin: Margin, alpha: f64) -> Result<Vec<Far>, TheWorlds> {
+        let pairs = [&self.answers, &self.all].map(|both| (&both.live, &both.candidate));
+        let far = furthest(&pairs, margin, alpha / 2.0);
+        let moves = !self.blamed && self.has_moved(Sides::live, margin);
+        let moved = self.moved && !self.has_moved(Sides::candidate, margin);
+        if !far.is_empty() && (moves || moved) { Err(TheWorlds) } else { Ok(far) }
+    }
+
+    /// The candidate alone has gone where live has not only where it has gone further than live can have: that live shows no drift is little, where it has few rows.
+    /// The error is divided over both bounds.
+    fn far_from_its_beginning(&self, margin: Margin, alpha: f64) -> Result<Vec<Far>, TheWorlds> {
+        let mut worlds = false;
+        let sides = self.since_then(Sides::candidate).into_iter().zip(self.since_then(Sides::live));
+        for (own, lives) in sides {
+            let far = furthest(&[own], margin, alpha / 4.0);
+            let Some(margins) = far.first().map(|far| far.margins) else { continue };
+            let live = Apart::between(lives.0, lives.1);
+            if live.is_some_and(|live| live.is_within(margin.times(margins), alpha / 4.0)) {
+                return Ok(far);
+            }
+            worlds = true;
+        }
+        if worlds { Err(TheWorlds) } else { Ok(Vec::new()) }
+    }
+
+    /// Whether the candidate is shown to lie within the margin, with an error of `alpha`: by all windows that are added up. One that has begun to drift in the last
+    /// one is not yet seen in those.
+    pub(crate) fn nearness(&self, measure: Measure, margin: Margin, alpha: f64) -> Nearness {
+        let closely = self.options.look(self.options.error(), margin);
+        let (pair, last) = match measure {
+            Measure::Live => (Some((&self.all.live, &self.all.candidate)), self.against_live(&closely)),
+            Measure::ItsBeginning => (self.since_then(Sides::candidate).pop(), self.since_it_began(&closely)),
+        };
+        let Some((pair, apart)) = pair.and_then(|pair| Some((pair, Apart::between(pair.0, pair.1)?))) else {
+            return Nearness::Unknown;
+        };
+        if apart.is_within(margin, alpha) {
+            return if any(last) { Nearness::Leaves } else { Nearness::Within };
+        }
+        let rows = pair.1.rows();
+        let wanted = (apart.rows_wanted(margin, alpha) * rows as f64).ceil() as u64;
+        Nearness::Undecided { rows, wanted }
+    }
+
+    /// How far the candidate lies apart, without what chance adds; nothing where there is nothing yet to hold it against.
+    pub(crate) fn distance(&self, measure: Measure) -> Option<f64> {
+        let (reference, window) = match measure {
+            Measure::Live => (&self.all.live, &self.all.candidate),
+            Measure::ItsBeginning => self.since_then(Sides::candidate).pop()?,
+        };
+        Some(Apart::between(reference, window)?.distance())
     }
 
     pub(crate) fn options(&self) -> Options {
         self.options
     }
+}
+
+/// Live has moved too, or may have.
+struct TheWorlds;
+
+/// What is known of a candidate that is not shown to lie too far away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nearness {
+    /// It lies within the margin.
+    Within,
+    /// All windows together do, and the last one does not.
+    Leaves,
+    /// So many rows of it do not show it; so many would, if it did not differ at all.
+    Undecided { rows: u64, wanted: u64 },
+    /// There is nothing yet to hold it against.
+    Unknown,
+}
+
+/// In what any of these pairs lies further apart than the margin, the furthest of them, with an error of `alpha` for each pair.
+fn furthest(pairs: &[Pair<'_>], margin: Margin, alpha: f64) -> Vec<Far> {
+    let far = pairs.iter().map(|(reference, window)| {
+        Apart::between(reference, window).map_or_else(Vec::new, |apart| apart.beyond(margin, alpha))
+    });
+    let of = |far: &Vec<Far>| far.first().map_or(0.0, |far| far.margins);
+    far.max_by(|a, b| of(a).total_cmp(&of(b))).unwrap_or_default()
 }

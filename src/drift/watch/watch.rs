@@ -18,6 +18,7 @@ use crate::base::chance::mix;
 use crate::base::clock::Timestamp;
 use crate::base::guarded::guarded;
 use crate::drift::estimate::Calibration;
+use crate::drift::told::{Baseline, DriftScope};
 use crate::stats::counting::exposure::lane;
 use crate::task::kept::Kept;
 use crate::task::task::TaskKind;
@@ -38,7 +39,8 @@ pub(crate) struct DriftWatch<I: ?Sized> {
     /// Rows that did not have one value of each feature. Relaxed: for showing, it guards nothing.
     misfits: AtomicU64,
     windows: Mutex<Windows>,
-    pub(crate) shared: OnDrift,
+    shared: OnDrift,
+    has_season: bool,
 }
 
 /// A prediction, as the watch sees it.
@@ -84,6 +86,7 @@ impl<I: ?Sized> DriftWatch<I> {
             misfits: AtomicU64::new(0),
             windows: Mutex::new(windows),
             shared: drift.on_shared_drift,
+            has_season: drift.season.is_some(),
         })
     }
 
@@ -172,6 +175,13 @@ impl<I: ?Sized> DriftWatch<I> {
                 .cloned()
                 .collect::<Calibrations>()
         });
+    }
+
+    /// Whether plans stand still for a drift: for one that the world shares. Where hours are held against those of other days, all else drifts every night.
+    pub(crate) fn pauses(&self, told: &Told) -> bool {
+        let is_the_worlds = told.whose == DriftScope::World;
+        let counts = !self.has_season || told.against == Baseline::Season;
+        self.shared == OnDrift::Pause && is_the_worlds && counts && !told.ended
     }
 
     /// Takes in what was counted until now. Returns what is to be told.

@@ -100,7 +100,9 @@ struct OfVersion {
     open: Option<Counted>,
     last: Option<Counted>,
     before: Option<Counted>,
-    /// Its answers in its first full window as live.
+    /// It has been live since the open window began.
+    is_live_throughout: bool,
+    /// Its answers in the first full window that it was live for throughout: what is left of one says how people are at that hour.
     beginning: Option<Profile>,
 }
 
@@ -189,6 +191,7 @@ impl Windows {
         let live = self.versions.entry(context.live).or_default();
         if !self.subjects.iter().any(|subject| subject.against == Baseline::LivesBeginning) {
             live.beginning = None;
+            live.is_live_throughout = before.is_none() && self.all.has_begun_with_its_first_row();
             self.subjects.push(Subject::new(DriftScope::World, Baseline::LivesBeginning, Some(context.live)));
         }
         for trial in self.trials.values() {
@@ -239,9 +242,10 @@ impl Windows {
         for (version, of) in &mut self.versions {
             of.before = std::mem::replace(&mut of.last, of.open.as_mut().map(Counted::take));
             let full = of.last.as_ref().filter(|last| last.rows() >= options.rows_wanted());
-            if let (true, Some(full)) = (*version == context.live, full) {
+            if let (true, true, Some(full)) = (*version == context.live, of.is_live_throughout, full) {
                 of.beginning.get_or_insert_with(|| full.answers.clone());
             }
+            of.is_live_throughout = *version == context.live;
         }
         (&mut self.trials).into_iter().for_each(|(_, trial)| trial.close(options));
     }
@@ -280,14 +284,21 @@ impl Windows {
                 let mut trials = self.trials.values();
                 let trial = trials.find(|trial| Some(trial.version) == subject.version && trial.is_new)?;
                 let seen = trial.seen.as_ref()?;
-                let distance = self.options.effect_floor();
+                let margin = self.options.margin(self.options.effect_floor());
                 let alpha = look_alpha(self.options.error(), seen.looks);
-                let mut rows = rows(&seen.against_live(&self.options.look(alpha, distance))?);
-                if !matches!(seen.fault(Measure::Live, distance, alpha), Fault::TheCandidates(_)) {
-                    // What differs is the world's doing, or the split's: the candidate has not drifted.
-                    let differ = rows.iter_mut().filter(|row| row.verdict == DriftVerdict::Drifted);
-                    differ.for_each(|row| row.verdict = DriftVerdict::Steady);
-                }
+                let mut rows = rows(&seen.against_live(&self.options.look(alpha, margin))?);
+                let far = match seen.fault(Measure::Live, margin, alpha) {
+                    Fault::TheCandidates(far) => far,
+                    _ => Vec::new(),
+                };
+                let is_the_candidates = |row: &DriftRow| {
+                    far.iter().any(|far| (&far.feature, far.what) == (&row.feature, row.what))
+                };
+                // What differs and is not shown to be the candidate's doing begins no alert, and ends none.
+                let differ = rows.iter_mut().filter(|row| row.verdict == DriftVerdict::Drifted);
+                differ
+                    .filter(|row| !is_the_candidates(row))
+                    .for_each(|row| row.verdict = DriftVerdict::TooFew);
                 Some(rows)
             }
         }

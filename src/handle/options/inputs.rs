@@ -89,7 +89,8 @@ impl<I: ?Sized + 'static> Inputs<I> {
     }
 
     /// Says what the features of an input are, so that the [drift](crate::drift::Drift) of what comes in is watched, against the data that
-    /// live was trained on. `read` pushes one value of each of the profile's features, in its order; it is called on the requests'
+    /// the profile was made of: those that the version which is live when the handle is built was trained on. It stays the same when another version becomes
+    /// live. `read` pushes one value of each of the profile's features, in its order; it is called on the requests'
     /// threads, for sampled ones, under no lock. A row that has more or fewer values, or on which it panics, is counted as a
     /// [misfit](crate::drift::DriftStatus::misfits) and not compared.
     ///

@@ -18,7 +18,7 @@
 //! | accuracy with [`Truth::Censored`](crate::Truth::Censored) | who was right about the same input; what is hidden is bounded, or explored | the same |
 //! | [`kpi`] | nothing: it exists only for what was shown | the values of the two arms |
 //! | [`divergence`] | pairs that differ, of those that both answered | the same |
-//! | `drift()`, `estimated`, with the feature `drift` | what both say of the same inputs, by windows | what both arms say, by windows |
+//! | `drift()`, `estimated`, with the feature `drift` | what both say of the same inputs, by windows | what both arms say, by windows; nothing once it is live and watched |
 //! | objectives: `at_most`, `at_least`, `within` | the candidate alone, before it goes on; beside live as above, before it is taken back | the same |
 //!
 //! Two arms are compared by what happened in each, unadjusted by a segment or a score that is known before. An expectation that is

@@ -1361,3 +1361,44 @@ fn the_page_of_a_model_says_where_its_process_stands_in_the_fleet() {
     let json: serde_json::Value = serde_json::from_str(&get("application/json")).unwrap();
     assert_eq!((&json["fleet"]["state"], &json["fleet"]["term"]), (&"cut_off".into(), &1.into()));
 }
+
+/// Bug: in a fleet `OnDrift::Pause` paused nothing, and said that it had. Cause: what all are to do was read from what a tick tells after the drift. Fix: from before.
+#[cfg(feature = "drift")]
+#[test]
+fn a_drift_of_the_world_pauses_the_plans_of_a_fleet() {
+    use switchback::drift::{Cell, Drift, OnDrift, ReferenceProfile, WindowSize};
+    use switchback::options::Inputs;
+    let mut world = World::new(0);
+    for seed in 1..3 {
+        // What comes lies between 0 and 1.
+        let training = (0..1_000).map(|n| [Cell::from(f64::from(n) / 1_000.0 + 5.0)]);
+        let training = ReferenceProfile::builder().numeric("x").build_from(training).unwrap();
+        let drift = Drift::new().sample(1.0).window(WindowSize::Span(Duration::from_secs(20)));
+        let handle = ModelHandle::builder("late")
+            .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+            .source(|name: &str| Ok(version(name)))
+            .task(Task::binary(|p: &f64| *p))
+            .inputs(Inputs::new().features(training, |x: &f64, cells| cells.push(*x)))
+            .drift(drift.on_shared_drift(OnDrift::Pause))
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual().stripes(1))
+            .clock(world.clock.clone())
+            .seed(seed)
+            .fleet(world.fleet().seed(seed))
+            .build();
+        world.members.push(handle.unwrap());
+    }
+    world.steps(8, 0);
+    let step = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(120));
+    let guard = guard::error_rate().at_most(0.5);
+    let plan = Plan::new([step]).unwrap().cycle(Duration::ZERO);
+    staged(&world.members[0], "v2").guard(guard).run(plan).unwrap();
+    world.steps(200, 3);
+    let said =
+        |event: &EventKind| matches!(event, EventKind::Paused { reason, .. } if reason.contains("drifted"));
+    for member in &world.members {
+        assert!(member.events().iter().any(|event| said(&event.kind)));
+        let status = member.rollout("v2").unwrap().status().unwrap();
+        assert!(status.paused && status.phase == Phase::Canary, "{status:#?}");
+    }
+}
