@@ -119,7 +119,7 @@ impl Labels {
     /// assumed goes before what was told. Zero means never. What has become evidence for guards stays so: labels that are corrected in bulk
     /// are evidence as corrected where the window is open until then, so let it be as long as until they are
     /// [complete](Self::complete_after). A later one is [`Settled`](crate::feedback::FeedbackOutcome::Settled), and so is a second value that
-    /// is told of a business figure. This goes on over a start from [state](crate::Builder::state), and with the heir of a process of a fleet, for
+    /// is told of a business figure. This goes on over a start from state (`Builder::state`), and with the heir of a process of a fleet, for
     /// outcomes that wait to be evidence in a rollout; any other one from before a start is settled.
     pub fn corrections(mut self, window: Duration) -> Self {
         self.corrections = window;
