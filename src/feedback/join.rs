@@ -219,7 +219,6 @@ pub(crate) struct Correctable {
     pub(super) actual: Actual,
     pub(super) known_at: Timestamp,
     /// When it was counted.
-    #[cfg_attr(not(feature = "state"), expect(dead_code, reason = "read where rows are saved"))]
     pub(super) counted_at: Timestamp,
     /// Nobody has told it.
     pub(super) assumed: bool,
@@ -470,6 +469,10 @@ impl Joins {
         };
         #[cfg(feature = "state")]
         if self.is_assumed(figure) && state.is_unsaved(&body) {
+            // It may be among those that wait all the same, where it was answered in the moment of the save: it was not silent then.
+            if let Some(row) = body.row {
+                state.mark(PageKey::of(body.exposure, OUTSIDE, row), row, body.at);
+            }
             return FeedbackOutcome::Expired;
         }
         let Some(row) = body.row else { return FeedbackOutcome::Thinned };
@@ -590,7 +593,7 @@ impl Joins {
                 unsaved,
                 is_written,
             };
-            state.remember((key, figure), correctable, now, &self.limits);
+            state.remember((key, figure), correctable, &self.limits);
         }
         FeedbackOutcome::Counted
     }
@@ -1036,11 +1039,11 @@ impl State {
         self.pages.get(&key).and_then(|page| page.bits.get(word)).is_some_and(|word| word & bit != 0)
     }
 
-    fn remember(&mut self, known: Known, outcome: Correctable, now: Timestamp, limits: &JoinLimits) {
+    fn remember(&mut self, known: Known, outcome: Correctable, limits: &JoinLimits) {
         if limits.correction.is_zero() {
             return;
         }
-        let (bytes, assumed) = (outcome.actual.bytes(), outcome.assumed);
+        let (bytes, assumed, counted_at) = (outcome.actual.bytes(), outcome.assumed, outcome.counted_at);
         while self.correctable.len() >= limits.correctable_max
             || self.correctable_bytes + bytes > CORRECTABLE_BYTES_MAX
         {
@@ -1051,7 +1054,7 @@ impl State {
         }
         self.insert_correctable(known, outcome);
         let order = if assumed { &mut self.assumed_order } else { &mut self.correctable_order };
-        order.push_back((now, known));
+        order.push_back((counted_at, known));
         // Those that had no room any more once they were corrected leave their place in the order behind.
         if order.len() > 2 * limits.correctable_max {
             order.retain(|(_, known)| self.correctable.contains_key(known));

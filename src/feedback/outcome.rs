@@ -12,13 +12,14 @@ pub enum FeedbackOutcome {
     /// It counts, in the figures of the version that was assigned.
     Counted,
     /// It replaced an outcome that was different and still within the window for corrections. What has become evidence for guards stays
-    /// so. Of an outcome that came before the process was started the evidence is corrected, and no figure: those begin with the process.
+    /// so. Of an outcome that came before the process was started the evidence is corrected as long as it waits, and no figure: those begin with
+    /// the process.
     Corrected,
     /// The same outcome had come before. Whoever delivers labels at least once, and is not sure of the last ones before a crash,
     /// delivers them again and sees this, or [`Settled`](Self::Settled), for those that had been kept.
     Repeated,
     /// An outcome had come before and stands, and whether this one differs from it is not known any more: it came too long ago to be
-    /// [corrected](crate::options::Labels::corrections), it came before the process was started and a correction would change no evidence, or
+    /// [corrected](crate::options::Labels::corrections), it came before the process was started and was evidence by then, or in no rollout, or
     /// it is a value of a business figure that somebody had told.
     Settled,
     /// An outcome that became known later has come before, and stands: see [`Outcome::known_at`](crate::Outcome::known_at).

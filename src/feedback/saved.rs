@@ -210,14 +210,18 @@ impl SavedJoins {
         self.pages = pages.into_values().collect();
         self.pairs.extend(later.pairs);
         self.awaiting.extend(later.awaiting);
-        if !(later.correctable.is_empty() && later.settled.is_empty()) {
-            let with_key = |row: SavedCorrectable| (row.key(), row);
-            let mut correctable: BTreeMap<_, _> = self.correctable.drain(..).map(with_key).collect();
-            correctable.extend(later.correctable.into_iter().map(with_key));
-            later.settled.iter().for_each(|key| drop(correctable.remove(key)));
-            self.correctable = correctable.into_values().collect();
-        }
+        // Brought together once all is read: a journal has a record for each checkpoint, and all rows before it.
+        self.correctable.extend(later.correctable);
+        self.settled.extend(later.settled);
         (self.waiting, self.issued, self.shifts) = (later.waiting, later.issued, later.shifts);
+    }
+
+    /// The outcomes that may be corrected, each as it was in the end. One that was settled never comes back.
+    fn correctable(&mut self) -> impl Iterator<Item = SavedCorrectable> + use<> {
+        let rows = std::mem::take(&mut self.correctable);
+        let mut last: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key(), row)).collect();
+        self.settled.iter().for_each(|key| drop(last.remove(key)));
+        last.into_values()
     }
 }
 
@@ -261,7 +265,8 @@ impl Joins {
             .collect();
         pairs.reverse();
         let correctable = state.correctable.iter_mut().filter(|(((exposure, _), _), outcome)| {
-            (all || outcome.unsaved) && outcome.places(*exposure).any(waits)
+            // Without a rollout none is looked at further: whoever brings outcomes waits meanwhile.
+            !evidence.is_empty() && (all || outcome.unsaved) && outcome.places(*exposure).any(waits)
         });
         let shared_correctable = correctable.map(|(known, outcome)| {
             let changed = Arc::make_mut(outcome);
@@ -290,11 +295,12 @@ impl Joins {
     /// collect now. Rows of exposures that are not among them are dropped.
     pub(crate) fn restore(
         &self,
-        saved: SavedJoins,
+        mut saved: SavedJoins,
         exposures: &OrderedMap<u32, Earlier>,
         shift: Shift,
         now: Timestamp,
     ) {
+        let correctable = saved.correctable();
         let state = &mut *self.state.lock();
         let mut waiting: OrderedMap<_, _> = saved.waiting.into_iter().collect();
         let mut moved = OrderedMap::new();
@@ -348,7 +354,7 @@ impl Joins {
         awaiting.extend(saved.awaiting.iter().filter_map(of));
         awaiting.sort_by_key(|awaited| awaited.at);
         state.awaiting.extend(awaiting);
-        let correctable = saved.correctable.into_iter().filter_map(|row| {
+        let correctable = correctable.filter_map(|row| {
             // Of another task, or of a business figure that is not any more, nothing is evidence still.
             let figure = self.figure_of(&row.actual).ok()?;
             let exposure = exposures.get(&row.exposure)?.number;
