@@ -24,8 +24,19 @@ pub(crate) struct Margin {
 }
 
 impl Margin {
+    /// Nothing lies further apart: whatever is said, nothing is at stake.
+    pub(crate) const WHATEVER: Self = Self { distance: 1.0, share: 1.0 };
+
     pub(crate) fn times(self, factor: f64) -> Self {
         Self { distance: self.distance * factor, share: self.share * factor }
+    }
+
+    /// How far they may lie apart in one thing.
+    fn of(self, what: What) -> f64 {
+        match what {
+            What::Distribution => self.distance,
+            _ => self.share,
+        }
     }
 }
 
@@ -50,8 +61,8 @@ enum Measured {
 }
 
 struct Distribution {
-    /// By so much a squared distance is multiplied.
-    scale: f64,
+    /// Rows of the reference, and of the window.
+    rows: (f64, f64),
     /// The statistic of all bins, and the bins of which enough rows are to be expected to count on what chance adds.
     all: (f64, u32),
     /// The same with rare bins as one: nothing of it lies further apart for that.
@@ -60,6 +71,14 @@ struct Distribution {
     excess: f64,
     /// The most that one row of the smaller side changes.
     row: f64,
+}
+
+/// Whose rows go on coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grow {
+    Both,
+    /// Those of the window: the reference is as large as it will ever be.
+    Window,
 }
 
 /// Something in which they lie too far apart.
@@ -71,6 +90,13 @@ pub(crate) struct Far {
     pub(crate) least: f64,
     /// In margins.
     pub(crate) margins: f64,
+}
+
+impl Far {
+    /// Whether it is beyond this margin too.
+    pub(crate) fn is_beyond(&self, margin: Margin) -> bool {
+        self.least >= margin.of(self.what)
+    }
 }
 
 impl Apart {
@@ -108,22 +134,33 @@ impl Apart {
     /// Whether they lie no further apart than the margin in anything, with an error of `alpha` for saying so where they do: where one thing lies beyond, that
     /// alone has to look as if it did not.
     pub(crate) fn is_within(&self, margin: Margin, alpha: f64) -> bool {
-        self.aspects.iter().all(|aspect| aspect.measured.within(margin, 1.0) <= alpha)
+        self.aspects.iter().all(|aspect| aspect.measured.within(margin, (1.0, 1.0)) <= alpha)
     }
 
-    /// How many times as many rows it takes to show that, where they do not differ at all.
-    pub(crate) fn rows_wanted(&self, margin: Margin, alpha: f64) -> f64 {
+    /// Whether both have answered something that is no failure.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.aspects.iter().any(|aspect| aspect.what == What::Distribution)
+    }
+
+    /// How many times as many rows of those that `grow` it takes to show that, where they do not differ at all; nothing where no number does.
+    pub(crate) fn rows_wanted(&self, margin: Margin, alpha: f64, grow: Grow) -> Option<f64> {
         let wanted = |aspect: &Aspect| {
             let alike = aspect.measured.alike();
-            let enough = |times: f64| alike.within(margin, times) <= alpha;
+            let enough = |times: f64| {
+                let of_reference = if grow == Grow::Both { times } else { 1.0 };
+                alike.within(margin, (of_reference, times)) <= alpha
+            };
             let (mut low, mut high) = (-8.0_f64, 24.0_f64);
+            if !enough(high.exp2()) {
+                return None;
+            }
             for _ in 0..16 {
                 let middle = f64::midpoint(low, high);
                 if enough(middle.exp2()) { high = middle } else { low = middle }
             }
-            high.exp2()
+            Some(high.exp2())
         };
-        self.aspects.iter().map(wanted).fold(0.0, f64::max)
+        self.aspects.iter().map(wanted).try_fold(0.0, |most: f64, wanted| Some(most.max(wanted?)))
     }
 
     /// The largest distance, without what chance adds to it on average.
@@ -142,10 +179,7 @@ impl Aspect {
         if !is_beyond(1.0) {
             return None;
         }
-        let unit = match self.what {
-            What::Distribution => margin.distance,
-            _ => margin.share,
-        };
+        let unit = margin.of(self.what);
         // Of that many margins it is true too: nothing lies further apart than at 1.
         let (mut low, mut high) = (1.0, (1.0 / unit.max(1e-6)).max(1.0));
         for _ in 0..24 {
@@ -177,13 +211,13 @@ impl Measured {
         }
     }
 
-    /// How likely what was seen is, or what lies nearer, of so many times the rows, where they lie as far apart as the margin or further.
-    fn within(&self, margin: Margin, times: f64) -> f64 {
+    /// How likely what was seen is, or what lies nearer, of so many times the rows of each side, where they lie as far apart as the margin or further.
+    fn within(&self, margin: Margin, times: (f64, f64)) -> f64 {
         match self {
             Self::Distribution(of) => of.within(margin.distance, times),
             Self::Failures(reference, window) => {
-                let scaled = |(events, rows): Share| (events * times, rows * times);
-                let (reference, window) = (scaled(*reference), scaled(*window));
+                let scaled = |(events, rows): Share, times: f64| (events * times, rows * times);
+                let (reference, window) = (scaled(*reference, times.0), scaled(*window, times.1));
                 let on_that_side = |less: Share, more: Share| {
                     let further = ((more.0 + 1.0).min(more.1), more.1);
                     if margin.share >= 1.0 {
@@ -218,18 +252,18 @@ impl Distribution {
     fn of(reference: &[u64], window: &[u64]) -> Option<Self> {
         let all: Vec<(u64, u64)> = reference.iter().copied().zip(window.iter().copied()).collect();
         let shares = Shares::of(&all)?;
-        let (n, m) = (shares.reference, shares.window);
-        let scale = 8.0 * n * m / (n + m);
+        let rows = (shares.reference, shares.window);
+        let scale = scale_of(rows);
         let compared = Compared::new(reference, window, (0, 0));
         let (before, after) = compared.cells();
         let together: Vec<(u64, u64)> = before.into_iter().zip(after).filter(|bin| *bin != (0, 0)).collect();
         let of_together = Shares::of(&together)?;
         Some(Self {
-            scale,
+            rows,
             all: (scale * shares.jensen_shannon(), compared.frequent_bins().saturating_sub(1)),
             together: (scale * of_together.jensen_shannon(), of_together.degrees()),
             excess: Test::JensenShannon.excess_of(&together, &of_together),
-            row: scale * std::f64::consts::LN_2 / 2.0 / n.min(m),
+            row: scale * std::f64::consts::LN_2 / 2.0 / rows.0.min(rows.1),
         })
     }
 
@@ -238,23 +272,30 @@ impl Distribution {
         if degrees == 0 {
             return 1.0;
         }
-        noncentral(statistic - self.excess - self.row, degrees, self.scale * distance * distance)
+        let centre = scale_of(self.rows) * distance * distance;
+        noncentral(statistic - self.excess - self.row, degrees, centre)
     }
 
     /// No more is taken off for chance than it surely adds: the divergence of two samples is never smaller on average than that of what they are drawn from.
-    fn within(&self, distance: f64, times: f64) -> f64 {
+    fn within(&self, distance: f64, times: (f64, f64)) -> f64 {
         // Nothing lies further apart.
         if distance * distance >= std::f64::consts::LN_2 {
             return 0.0;
         }
         let (statistic, degrees) = self.all;
-        1.0 - noncentral(statistic + self.row, degrees.max(1), self.scale * times * distance * distance)
+        let centre = scale_of((self.rows.0 * times.0, self.rows.1 * times.1)) * distance * distance;
+        1.0 - noncentral(statistic + self.row, degrees.max(1), centre)
     }
 
     fn estimate(&self) -> f64 {
         let (statistic, degrees) = self.all;
-        ((statistic - f64::from(degrees)).max(0.0) / self.scale).sqrt()
+        ((statistic - f64::from(degrees)).max(0.0) / scale_of(self.rows)).sqrt()
     }
+}
+
+/// By so much a squared distance is multiplied, of so many rows of either side.
+fn scale_of((reference, window): (f64, f64)) -> f64 {
+    8.0 * reference * window / (reference + window)
 }
 
 fn share((events, rows): Share) -> f64 {
@@ -327,8 +368,8 @@ mod tests {
                     let of = Distribution::of(&other, &one).unwrap();
                     runs += 1;
                     beyond += u32::from(of.beyond(0.1) <= 0.05);
-                    within += u32::from(of.within(0.1, 1.0) <= 0.05);
-                    assert!(n > 60 || of.within(0.05, 1.0) > 0.05, "{name}: sixty rows show nothing");
+                    within += u32::from(of.within(0.1, (1.0, 1.0)) <= 0.05);
+                    assert!(n > 60 || of.within(0.05, (1.0, 1.0)) > 0.05, "{name}: sixty rows show nothing");
                 }
                 // Three standard deviations above one in twenty.
                 assert!(beyond.max(within) <= runs / 20 + 13, "{name} {n} {m}: {beyond} {within} of {runs}");
@@ -341,12 +382,12 @@ mod tests {
     fn shares_are_told_apart_and_none_is_not_known_to_be_0() {
         let margin = Margin { distance: 0.1, share: 0.01 };
         let of = |reference: Share, window: Share| Measured::Failures(reference, window);
-        let none = |rows: f64| of((0.0, rows), (0.0, rows)).within(margin, 1.0);
+        let none = |rows: f64| of((0.0, rows), (0.0, rows)).within(margin, (1.0, 1.0));
         // 0.99^100 is 0.37, and 0.99^1,000 is 4e-5.
         assert!(none(100.0) > 0.37 && none(1_000.0) > 4e-5 && none(1_000.0) < 0.001, "{}", none(1_000.0));
         let (few, many) = (of((5.0, 1_000.0), (12.0, 1_000.0)), of((5.0, 1_000.0), (60.0, 1_000.0)));
         assert_eq!(few.beyond(margin), 1.0);
         assert!(many.beyond(margin) < 1e-4 && of((60.0, 1_000.0), (5.0, 1_000.0)).beyond(margin) < 1e-4);
-        assert_eq!(many.within(margin, 1.0), 1.0);
+        assert_eq!(many.within(margin, (1.0, 1.0)), 1.0);
     }
 }

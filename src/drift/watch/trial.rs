@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::counted::{Counted, look_alpha, merge_estimators};
-use crate::drift::compare::apart::{Apart, Far, Margin};
+use crate::drift::compare::apart::{Apart, Far, Grow, Margin};
 use crate::drift::estimate::QualityEstimator;
 use crate::drift::{DriftTable, Options, Profile, compare_windows};
 use crate::version::id::VersionId;
@@ -22,8 +22,10 @@ pub(crate) struct Trial {
     beginning: Option<Sides<Profile>>,
     /// Of those in `all`, the windows that came after the beginning was whole.
     since: Option<Sides<Profile>>,
-    blamed: bool,
-    moved: bool,
+    /// What the candidate was to blame for when that was last asked.
+    blamed: Vec<Far>,
+    /// The same when live last drifted; nothing where it has not.
+    moved: Option<Vec<Far>>,
     /// Scores since the exposure last changed.
     scores: Sides<Option<QualityEstimator>>,
     looks: u32,
@@ -32,9 +34,12 @@ pub(crate) struct Trial {
     pub(crate) is_new: bool,
 }
 
-/// A beginning is whole with so many rows of each side: with ten bins as many as it takes, at the default distance and at the fiftieth look, to show
-/// that something is alike. Of a window alone a small service could never pass.
+/// A beginning has so many rows of each side at least. Of a window alone a small service could never pass.
 const BEGINNING: u64 = 2_000;
+
+/// It is whole once that much later is early enough: in so many times as many looks, of a rollout that has had twenty at least, enough rows of the
+/// candidate beside it can still show that it is alike. A beginning that is smaller is one that no later step could pass.
+const LOOKS_AHEAD: u32 = 10;
 
 /// Of a candidate, and of live over the same time and split.
 #[derive(Clone, Default)]
@@ -44,15 +49,24 @@ pub(crate) struct Sides<T> {
 }
 
 impl Sides<Profile> {
-    /// Adds what both said in a window: counted in the bins of one handle, so nothing is refused.
-    fn add(own: &mut Option<Self>, window: &Self) {
-        match own {
-            Some(own) => {
-                let _ = own.candidate.merge(&window.candidate);
-                let _ = own.live.merge(&window.live);
-            }
-            None => *own = Some(window.clone()),
+    /// Adds what both said in a window: counted in the bins of one handle, so nothing is refused. All there is by then.
+    fn add<'o>(own: &'o mut Option<Self>, window: &Self) -> &'o Self {
+        if let Some(own) = own {
+            let _ = own.candidate.merge(&window.candidate);
+            let _ = own.live.merge(&window.live);
         }
+        own.get_or_insert_with(|| window.clone())
+    }
+
+    /// Whether a beginning is whole, by the number of looks so far.
+    fn is_whole(&self, options: &Options, looks: u32) -> bool {
+        let can_show = |own: &Profile| {
+            let alpha = look_alpha(options.error(), looks.max(20).saturating_mul(LOOKS_AHEAD));
+            let margin = options.margin(options.effect_floor());
+            let wanted = |apart: Apart| apart.rows_wanted(margin, alpha, Grow::Window).is_some();
+            Apart::between(own, own).is_some_and(wanted)
+        };
+        self.candidate.rows().min(self.live.rows()) >= BEGINNING && can_show(&self.candidate)
     }
 }
 
@@ -67,10 +81,10 @@ pub(crate) struct Seen {
     /// In the first windows before this one; nothing in the first one.
     beginning: Option<Sides<Profile>>,
     since: Option<Sides<Profile>>,
-    /// Before this window that the two differ was the candidate's doing.
-    blamed: bool,
-    /// Live has drifted in an earlier window, before which the two did not differ.
-    moved: bool,
+    /// Before this window this was the candidate's doing.
+    blamed: Vec<Far>,
+    /// Live has drifted in an earlier window: for what the candidate was to blame before that.
+    moved: Option<Vec<Far>>,
     /// The inputs of both in the last window, on a canary.
     inputs: Option<Sides<Profile>>,
     /// Scores since the exposure last changed, of versions whose scores are known to mean something.
@@ -114,8 +128,8 @@ impl Trial {
             all: None,
             beginning: None,
             since: None,
-            blamed: false,
-            moved: false,
+            blamed: Vec::new(),
+            moved: None,
             scores: Sides::default(),
             looks,
             seen: None,
@@ -165,20 +179,21 @@ impl Trial {
         let answers = Sides { candidate: candidate.answers, live: live.answers };
         let inputs = candidate.inputs.zip(live.inputs);
         let inputs = inputs.map(|(candidate, live)| Sides { candidate, live });
-        Sides::add(&mut self.all, &answers);
-        let begun = |of: &Sides<Profile>| of.candidate.rows().min(of.live.rows()) >= BEGINNING;
-        let is_begun = self.beginning.as_ref().is_some_and(begun);
+        let all = Sides::add(&mut self.all, &answers).clone();
+        // Once anything has been held against it, it stays as it is.
+        let is_whole = |of: &Sides<Profile>| self.since.is_some() || of.is_whole(&options, self.looks);
+        let is_begun = self.beginning.as_ref().is_some_and(is_whole);
         if is_begun {
             Sides::add(&mut self.since, &answers);
         }
         let seen = Seen {
             looks: self.looks,
-            all: self.all.clone().unwrap_or_else(|| answers.clone()),
+            all,
             answers,
             beginning: self.beginning.clone(),
             since: self.since.clone(),
-            blamed: self.blamed,
-            moved: self.moved,
+            blamed: self.blamed.clone(),
+            moved: self.moved.clone(),
             inputs,
             scores: self.scores.clone(),
             options,
@@ -188,13 +203,13 @@ impl Trial {
             // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
             // one of them does later. Nor does it excuse what the two differed in before.
             (self.beginning, self.since) = (Some(seen.answers.clone()), None);
-            self.moved = !self.blamed;
+            self.moved = Some(self.blamed.clone());
         } else if !is_begun && !seen.has_moved(Sides::candidate, margin) {
             Sides::add(&mut self.beginning, &seen.answers);
         }
         match seen.fault(Measure::Live, margin, look_alpha(options.error(), seen.looks)) {
-            Fault::TheCandidates(_) => self.blamed = true,
-            Fault::Nobodys if !any(seen.against_live(&options)) => self.blamed = false,
+            Fault::TheCandidates(far) => self.blamed = far,
+            Fault::Nobodys if !any(seen.against_live(&options)) => self.blamed.clear(),
             _ => {}
         }
         (self.seen, self.is_new) = (Some(Arc::new(seen)), true);
@@ -263,7 +278,7 @@ impl Seen {
     }
 
     /// Whether the candidate has drifted by more than the margin and live has not, with an error of `alpha` for saying so wrongly: by its last window, or by
-    /// all that are added up, each with half of it.
+    /// all that are added up, each with half of it, of which live's bound has a half where it is held against its beginning.
     pub(crate) fn fault(&self, measure: Measure, margin: Margin, alpha: f64) -> Fault {
         let far = match measure {
             Measure::Live => self.far_from_live(margin, alpha),
@@ -282,8 +297,11 @@ impl Seen {
     fn far_from_live(&self, margin: Margin, alpha: f64) -> Result<Vec<Far>, TheWorlds> {
         let pairs = [&self.answers, &self.all].map(|both| (&both.live, &both.candidate));
         let far = furthest(&pairs, margin, alpha / 2.0);
-        let moves = !self.blamed && self.has_moved(Sides::live, margin);
-        let moved = self.moved && !self.has_moved(Sides::candidate, margin);
+        // By a wider margin two may be alike that are not by the one that is told.
+        let is_beyond = |blamed: &Vec<Far>| blamed.iter().any(|far| far.is_beyond(margin));
+        let moves = !is_beyond(&self.blamed) && self.has_moved(Sides::live, margin);
+        let moved = self.moved.as_ref().is_some_and(|blamed| !is_beyond(blamed))
+            && !self.has_moved(Sides::candidate, margin);
         if !far.is_empty() && (moves || moved) { Err(TheWorlds) } else { Ok(far) }
     }
 
@@ -293,10 +311,17 @@ impl Seen {
         let mut worlds = false;
         let sides = self.since_then(Sides::candidate).into_iter().zip(self.since_then(Sides::live));
         for (own, lives) in sides {
-            let far = furthest(&[own], margin, alpha / 4.0);
-            let Some(margins) = far.first().map(|far| far.margins) else { continue };
+            let mut far = furthest(&[own], margin, alpha / 4.0);
+            if far.is_empty() {
+                continue;
+            }
+            // What lies within fewer margins lies within more: the furthest decides, and the error is that of one bound.
             let live = Apart::between(lives.0, lives.1);
-            if live.is_some_and(|live| live.is_within(margin.times(margins), alpha / 4.0)) {
+            let is_within = |margins| {
+                live.as_ref().is_some_and(|live| live.is_within(margin.times(margins), alpha / 4.0))
+            };
+            far.retain(|far| is_within(far.margins));
+            if !far.is_empty() {
                 return Ok(far);
             }
             worlds = true;
@@ -315,12 +340,21 @@ impl Seen {
         let Some((pair, apart)) = pair.and_then(|pair| Some((pair, Apart::between(pair.0, pair.1)?))) else {
             return Nearness::Unknown;
         };
+        if !apart.has_answers() && margin != Margin::WHATEVER {
+            return Nearness::Unanswered;
+        }
         if apart.is_within(margin, alpha) {
             return if any(last) { Nearness::Leaves } else { Nearness::Within };
         }
+        let grow = match measure {
+            Measure::Live => Grow::Both,
+            Measure::ItsBeginning => Grow::Window,
+        };
         let rows = pair.1.rows();
-        let wanted = (apart.rows_wanted(margin, alpha) * rows as f64).ceil() as u64;
-        Nearness::Undecided { rows, wanted }
+        match apart.rows_wanted(margin, alpha, grow) {
+            Some(times) => Nearness::Undecided { rows, wanted: (times * rows as f64).ceil() as u64 },
+            None => Nearness::Unreachable { rows: pair.0.rows() },
+        }
     }
 
     /// How far the candidate lies apart, without what chance adds; nothing where there is nothing yet to hold it against.
@@ -349,6 +383,10 @@ pub(crate) enum Nearness {
     Leaves,
     /// So many rows of it do not show it; so many would, if it did not differ at all.
     Undecided { rows: u64, wanted: u64 },
+    /// So few rows it is held against: no number of its own shows it.
+    Unreachable { rows: u64 },
+    /// All that was asked has failed.
+    Unanswered,
     /// There is nothing yet to hold it against.
     Unknown,
 }

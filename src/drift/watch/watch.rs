@@ -181,7 +181,7 @@ impl<I: ?Sized> DriftWatch<I> {
     pub(crate) fn pauses(&self, told: &Told) -> bool {
         let is_the_worlds = told.whose == DriftScope::World;
         let counts = !self.has_season || told.against == Baseline::Season;
-        self.shared == OnDrift::Pause && is_the_worlds && counts && !told.ended
+        self.shared == OnDrift::Pause && is_the_worlds && counts
     }
 
     /// Takes in what was counted until now. Returns what is to be told.

@@ -8,6 +8,7 @@ use super::rule::{RuleError, words};
 use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::base::text::significant;
+use crate::drift::compare::apart::Margin;
 use crate::drift::estimate::{Estimate, EstimatedQuality};
 use crate::drift::told::What;
 use crate::drift::watch::{Fault, Measure, Nearness, Seen, VALID, look_alpha};
@@ -17,8 +18,9 @@ use crate::stats::Metric;
 /// That the candidate's answers are distributed as live's over the same traffic: scores, predictions, and how many failed.
 ///
 /// Both are asked the same, so that they differ is the candidate's doing. It fails a candidate whose answers are shown to lie
-/// further from live's than [`at_most`](DriftGuard::at_most) allows, or that is shown to fail more often than live by more than
-/// [`minimum_share`](crate::drift::Options::minimum_share); and passes one that is shown to lie within both. **Drift that live
+/// further from live's than [`at_most`](DriftGuard::at_most) allows, or that is shown to fail more or less often than live by more than
+/// [`minimum_share`](crate::drift::Options::minimum_share), of which 0 leaves nothing that could pass; and passes one that is shown to lie
+/// within both. One that is meant to fail on less has other guards. **Drift that live
 /// shares takes nothing back**: what a move of the world has driven apart that was alike before is nobody's fault, and does not pass.
 ///
 /// A candidate may be better *because* it says something else. Where its scores are meant to be distributed otherwise,
@@ -33,9 +35,9 @@ use crate::stats::Metric;
 /// # How many rows it takes
 ///
 /// To pass, of two versions that are alike and have as many rows each, whose scores lie in some ten bins, at a distance of 0.1 and an error of 5 %:
-/// about 400 of each at the first look and 950 at the twentieth, of all windows together; in thirty bins a third more. Half the distance takes four
-/// times as many. Where one has far fewer rows than the other, half of these of it. Failures that both have take more than that: 6,000 of each where
-/// 2 % fail and one in a hundred more is allowed. Evidence that is inconclusive says how many.
+/// about 420 of each at the first look and 1,050 at the twentieth, of all windows together; in thirty bins 540 and 1,250. Half the distance takes four
+/// times as many. Failures that both have take more than that: 1,600 of each at the first look and 6,000 at the twentieth where 2 % fail and one
+/// in a hundred more is allowed. Evidence that is inconclusive says how many.
 ///
 /// ```
 /// use switchback::guard;
@@ -75,7 +77,8 @@ impl DriftGuard {
         Ok(self)
     }
 
-    /// Holds the candidate to what it said itself in its first full windows, up to 2,000 rows, instead of to what live says. It fails
+    /// Holds the candidate to what it said itself in its first full windows, instead of to what live says: in as many as both take for 2,000
+    /// rows, and for enough to tell later on that it says the same. It fails
     /// where the candidate is shown to have gone further than is allowed, and further than live can have gone over the same time.
     pub fn since_it_began(mut self) -> Self {
         self.measure = Measure::ItsBeginning;
@@ -84,8 +87,10 @@ impl DriftGuard {
 
     /// Whether it is shown to lie within, and what there is to say where it is not.
     fn passes(&self, seen: &Seen, alpha: f64, before: Share) -> (Verdict, Option<String>) {
-        let factor = if before == Share::NONE { f64::INFINITY } else { 1.0 / before.fraction() };
-        let margin = seen.options().margin(self.distance).times(factor);
+        let margin = match before {
+            Share::NONE => Margin::WHATEVER,
+            share => seen.options().margin(self.distance).times(1.0 / share.fraction()),
+        };
         let note = match seen.nearness(self.measure, margin, alpha) {
             Nearness::Within => return (Verdict::Pass, None),
             Nearness::Leaves => {
@@ -100,6 +105,12 @@ impl DriftGuard {
             Nearness::Undecided { .. } => {
                 "it lies too near to what is allowed to tell on which side of that".to_owned()
             }
+            Nearness::Unreachable { rows } => {
+                format!(
+                    "it is held against {rows} rows, beside which no number of its own shows that it lies within"
+                )
+            }
+            Nearness::Unanswered => "neither has answered anything that could be compared".to_owned(),
             Nearness::Unknown => "there is no earlier window yet to hold it against".to_owned(),
         };
         (Verdict::Inconclusive, Some(note))
