@@ -27,7 +27,10 @@ use switchback::{
     Builder, Clock, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, Timestamp, closure, guard,
 };
 
-use support::onnx::{environment, input, run, run_rows, session, version, version_in_rows, version_of_views};
+use support::onnx::{
+    environment, file_of_rows, input, run, run_rows, session, version, version_in_rows, version_of_views,
+    version_one_by_one,
+};
 use support::{Call, Contestant, Outcome, Report, allocations_per_call, quick, throughput, time_per_call};
 
 type Handle = ModelHandle<[f32], f32>;
@@ -227,16 +230,25 @@ impl Judged {
     }
 }
 
-/// 64 requests that come together: in one run, one by one, and in one run by hand.
+/// 64 requests that come together: in one run, one by one, and in one run by hand; beside a run of one by hand.
 fn batches(report: &mut Report, environment: &Environment, spent: Duration) -> Outcome {
     const ROWS: usize = 64;
-    const WIDTH: usize = 8;
-    let together = built(ModelHandle::builder("together").live("v1", version_in_rows("tiny", "rows@1")?))?;
-    let apart = built(ModelHandle::builder("apart").live("v1", version("tiny", "plain@1")?))?;
-    let rows: Vec<Vec<f32>> = (0..ROWS).map(|row| input(WIDTH, row)).collect();
+    const WIDTH: usize = 3;
+    let together = built(ModelHandle::builder("together").live("v1", version_in_rows("rows@1")?))?;
+    let apart = built(ModelHandle::builder("apart").live("v1", version_one_by_one("plain@1")?))?;
+    let rows: Vec<Vec<f32>> =
+        (0..ROWS).map(|row| input(WIDTH, row).iter().map(|x| x.abs() / 16.0).collect()).collect();
     let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
-    let session = Mutex::new(session(environment, "tiny")?);
-    let asking = |name, handle: &'_ Handle| {
+    let by_hand =
+        || -> Outcome<_> { Ok(Mutex::new(Session::builder(environment)?.commit_from_file(file_of_rows())?)) };
+    let (all, one) = (by_hand()?, by_hand()?);
+    // What is compared is the same, and one run.
+    let answered = |handle: &Handle| -> Vec<f32> {
+        handle.request().batch(&rows).into_iter().map(|answer| answer.unwrap().into_output()).collect()
+    };
+    assert_eq!(answered(&together), run_rows(&mut all.lock(), &rows, WIDTH)?);
+    assert_eq!(answered(&together), answered(&apart));
+    let asking = |name, handle: &Handle| {
         let (handle, rows) = (handle.clone(), &rows);
         Contestant::new(name, move |_| -> Call<'_> {
             let handle = handle.clone();
@@ -247,17 +259,22 @@ fn batches(report: &mut Report, environment: &Environment, spent: Duration) -> O
         asking("together", &together),
         asking("apart", &apart),
         Contestant::new("by hand", |_| {
-            Box::new(|| _ = black_box(run_rows(&mut session.lock(), black_box(&rows), WIDTH).unwrap()))
+            Box::new(|| _ = black_box(run_rows(&mut all.lock(), black_box(&rows), WIDTH).unwrap()))
+        }),
+        Contestant::new("one by hand", |_| {
+            Box::new(|| _ = black_box(run_rows(&mut one.lock(), black_box(&rows[..1]), WIDTH).unwrap()))
         }),
     ];
     let rounds = time_per_call(&contestants, spent);
-    let by_hand = rounds.median("by hand");
-    for (contestant, key) in
-        [("together", "batch_of_64_over_run_ratio"), ("apart", "batch_of_64_one_by_one_over_run_ratio")]
-    {
+    let bare = rounds.median("by hand");
+    for (contestant, key) in [
+        ("together", "batch_of_64_over_run_ratio"),
+        ("apart", "batch_of_64_one_by_one_over_run_ratio"),
+        ("one by hand", "run_of_1_over_run_of_64_ratio"),
+    ] {
         let question = format!("64 requests at once, {contestant}, against one `Session::run` by hand");
         let ratio = rounds.ratio(contestant, "by hand");
-        report.line(&question, "ns", rounds.median(contestant), Some(by_hand), Some(ratio));
+        report.line(&question, "ns", rounds.median(contestant), Some(bare), Some(ratio));
         report.figure(key, ratio);
     }
     Ok(())

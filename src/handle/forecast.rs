@@ -304,9 +304,9 @@ impl Control {
             .then(|| self.hours.known(now).unwrap_or_else(|| (self.requests as f64 / elapsed, Vec::new())))
     }
 
-    /// How many requests usually come to this process in a second.
+    /// How many requests usually come to this process in a second: none where none has come yet.
     #[cfg(feature = "fleet")]
     pub(super) fn rate(&self, now: Timestamp) -> Option<f64> {
-        self.usual_rate(now).map(|(rate, _)| rate)
+        Some(self.usual_rate(now).map_or(0.0, |(rate, _)| rate))
     }
 }

@@ -103,7 +103,9 @@ pub(crate) fn cut<C: Counts>(
     next.closed.retain(runs);
     next.evidence.retain(runs);
     // Whoever had judged before a head was put back may have cut afterwards: what was evidence of an attempt that runs once more nobody can tell.
-    let runs_once_more = sum.attempts().any(|attempt| before.left_out(attempt));
+    // A row may still have one that is gone, which is over only once a later one is there.
+    let is_there = |attempt: u32| head.candidate(attempt).is_some();
+    let runs_once_more = sum.attempts().any(|attempt| is_there(attempt) && before.left_out(attempt));
     if bad.is_empty() && (!sum.covers(&base) || runs_once_more) {
         bad.push(SUM);
     }

@@ -103,8 +103,8 @@ impl Sweep<'_> {
         gone.map(|(place, print, _)| (*place, *print)).collect()
     }
 
-    /// Of the heads that members have kept when they found another history, or none, and from which the newest comes, or that are of a term
-    /// before a repair: those that may go.
+    /// Of the heads that members have kept when they found another history, or none, and from which the newest comes, that are of a term before a
+    /// repair, or of which nothing that can be read shows whether it does: those that may go.
     pub(crate) fn kept(&self, settled: &[(Place, Hex, Timestamp)]) -> Vec<(Place, Hex)> {
         let gone = settled.iter().filter(|(.., at)| self.is_old(*at));
         gone.map(|(place, print, _)| (*place, *print)).collect()

@@ -616,6 +616,14 @@ fn what_was_left_out_of_a_ledger_and_runs_once_more_is_no_evidence_a_second_time
     assert_eq!((third.evidence.since(1, 0).canary, third.voids), (0, 1));
     let fourth = after(&third, &of_attempt(1), 40, 0).unwrap();
     assert_eq!((fourth.evidence.since(1, 0).canary, fourth.voids), (10, 1));
+    // What is gone for good runs no more, though a row has it still and no later one is there.
+    let mut three = of_attempt(1);
+    three.core.candidates.push(candidate(5));
+    let fifth = after(&fourth, &three, 45, 0).unwrap();
+    let gone = Ledger { runs: vec![3, 5], ..fifth.clone() };
+    let mut none = of_attempt(1);
+    none.core.candidates.clear();
+    assert_eq!(after(&gone, &none, 46, 0).map(|next| next.voids), Ok(1));
     // One that begins under the next head was left out by none.
     let mut both = of_attempt(1);
     both.core.candidates.push(candidate(2));

@@ -158,13 +158,16 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         next: &mut Ledger<FleetCounts>,
     ) {
         let here = rows.iter().filter(|row| is_here(next, head, row));
-        let rates =
-            here.map(|row| row.more.get(RATE).and_then(serde_json::Value::as_f64).unwrap_or_default());
-        let all = rates.fold(Rate::default(), |all, rate| Rate {
-            processes: all.processes + 1,
-            per_second: all.per_second + rate,
-        });
-        next.more.insert(RATE.to_owned(), json!([all.processes, all.per_second]));
+        let rates = here.map(|row| row.more.get(RATE).and_then(serde_json::Value::as_f64));
+        let add = |all: Rate, rate: Option<f64>| {
+            Some(Rate { processes: all.processes + 1, per_second: all.per_second + rate? })
+        };
+        let all = rates.into_iter().try_fold(Rate::default(), add);
+        // Where one cannot say it, as a build without forecasts, nobody says what comes to all.
+        next.more.remove(RATE);
+        if let Some(all) = all {
+            next.more.insert(RATE.to_owned(), json!([all.processes, all.per_second]));
+        }
         let bench = &mut *self.bench.borrow_mut();
         if bench.as_ref().is_none_or(|bench| (bench.ledger, bench.head) != (before.nonce, head.nonce)) {
             *bench = self.begin(head, before);

@@ -467,7 +467,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let copies = FleetCounts { copies: fresh, ..FleetCounts::default() };
             beside.extend(exposed.into_iter().map(|attempt| (attempt, copies.clone())));
         }
-        for (attempt, known) in labelled.iter() {
+        // What nobody would count now is told once somebody does: labels come when they come, and not when the store answers.
+        let counts = agent.head().is_some() && agent.member.following.lease_holds(now);
+        for (attempt, known) in labelled.iter().filter(|_| counts) {
             // Fewer than before where the evidence has begun anew.
             let before = agent.labelled.get(attempt).copied().filter(|before| before <= known);
             let outcomes = known - before.unwrap_or_default();
@@ -475,7 +477,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 beside.push((*attempt, FleetCounts { outcomes, ..FleetCounts::default() }));
             }
         }
-        agent.labelled = labelled;
+        if counts {
+            agent.labelled = labelled;
+        }
         // Where its other counts are too: under each newer head they would be another entry of the row.
         let eras: Vec<u64> = agent.head().map_or_else(Vec::new, |applied| {
             let entered = entered(applied.head());
@@ -489,7 +493,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         agent.lately.add(asked, now);
         let asked = agent.lately.sum();
         publish.more.insert(ASKED.to_owned(), json!([asked.all, asked.keyed]));
-        publish.more.insert(RATE.to_owned(), json!(rate.unwrap_or_default()));
+        publish.more.remove(RATE);
+        if let Some(rate) = rate {
+            publish.more.insert(RATE.to_owned(), json!(rate));
+        }
         let known = agent.versions.values();
         publish.ready = known.map(|version| told_identity(version.identity)).take(256).collect();
         let mut bytes = 0;

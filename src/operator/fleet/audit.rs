@@ -465,7 +465,7 @@ pub(super) fn named(place: Place, print: Hex) -> String {
 }
 
 /// Whether a head comes from another one, is the same, or is of a later term. What is too far back to be named is looked for in what is
-/// filed; nothing where that was swept, or is filed no more: then it is no end of a history.
+/// filed; nothing where that was swept, is filed no more or cannot be read: then it is no end of a history that anybody could go back to.
 pub(super) fn comes_from(filed: &Filed, head: &Aside, (from, print): (Place, Hex)) -> Option<bool> {
     let (mut at, place) = (head, head.place);
     if head.print == print || place.term > from.term {
@@ -480,7 +480,9 @@ pub(super) fn comes_from(filed: &Filed, head: &Aside, (from, print): (Place, Hex
             Descent::No => return Some(false),
             // Each is nearer to what is looked for than the one before.
             Descent::Ask(seq, expected) => {
-                at = filed.get(&(Place { term: place.term, seq }, expected))?.as_ref().ok()?;
+                let next = filed.get(&(Place { term: place.term, seq }, expected))?.as_ref().ok()?;
+                // One that lies under another one's name proves nothing, and could lead back to where it was come from.
+                at = Some(next).filter(|next| next.print == expected)?;
             }
         }
     }

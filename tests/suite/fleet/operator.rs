@@ -708,6 +708,12 @@ fn a_head_of_another_history_is_told_however_long_ago_it_was_kept() {
     }
     assert!((64..100).contains(&world.keys("log").len()));
     assert_eq!(others(&operator), 0, "{:#?}", operator.audit());
+    assert!(!world.keys("lost").is_empty());
+    // Once a process judges that has not seen it, and the one that had is taken for gone.
+    world.join();
+    world.steps(120, 0);
+    operator.sweep(Duration::ZERO).unwrap();
+    assert_eq!(world.keys("lost"), Vec::<String>::new());
 }
 
 /// A store whose fleet goes on whenever somebody asks it something, so often as is left: what it decides and is called is read too.
