@@ -102,7 +102,7 @@ impl<I: ?Sized, O> Pipeline<I, O> {
     }
 
     /// Answers requests that come [together](crate::requests::Request::batch) in one run of the model, whose inputs have a row for
-    /// each: a run of 64 rows costs a small model little more than a run of one. Without it each request is a run of its own.
+    /// each: a run of 64 rows costs a small model little more than a run of one (`docs/costs.md`). Without it each request is a run of its own.
     ///
     /// `encode` writes all of them, in their order; `decode` gives as many answers, in that order. They are part of the pipeline
     /// as the other two are: raise its version when they change. `testing::conformance` (feature `testing`) holds the answers of
